@@ -39,7 +39,9 @@ use vrrp_proto::Priority;
 use crate::{
     Error,
     balancing::{Balancing, Ending, Surroundings},
-    data, host,
+    data,
+    handed_over::{HostState, InstanceState, Predecessor},
+    host,
     links::Links,
     log::Log,
     outlet::Outlet,
@@ -79,7 +81,7 @@ pub(crate) struct Daemon {
     sync_instance: Option<String>,
     /// Whether another daemon ran before this one and left everything in place.
     is_successor: bool,
-    /// The connection with that daemon, until its virtual servers have arrived.
+    /// The connection over which its virtual servers come, until they have arrived.
     predecessor: Option<UnixStream>,
     /// Whether the daemon has finished starting.
     has_started: bool,
@@ -133,17 +135,23 @@ impl Daemon {
     pub(crate) fn new(
         driver: Driver,
         reading: &Reading,
-        is_successor: bool,
-        predecessor: Option<UnixStream>,
+        links: Links,
+        predecessor: Option<Predecessor>,
         page: Option<SocketAddr>,
         table_namespace: TableNamespace,
         log: Log,
-    ) -> Result<Self, Error> {
-        let outlet = Outlet::open(&reading.configuration.global, log.clone());
-        Ok(Self {
+    ) -> Self {
+        let is_successor = predecessor.is_some();
+        let (inherited, predecessor) = match predecessor {
+            Some(Predecessor { host, connection }) => (host, connection),
+            None => (HostState::default(), None),
+        };
+        let global = &reading.configuration.global;
+        let outlet = Outlet::open(global, &inherited.fifos, log.clone());
+        let mut daemon = Self {
             driver,
             outlet,
-            links: Links::new()?,
+            links,
             page,
             table_namespace,
             log,
@@ -168,7 +176,79 @@ impl Daemon {
             reload_settings: ReloadSettings::of(&reading.configuration),
             reloads: 0,
             time_watcher: None,
-        })
+        };
+        if is_successor {
+            daemon.inherit(inherited);
+        }
+        daemon
+    }
+
+    /// Continues with the objects that the daemon before had on the host, so that
+    /// [`apply`](Self::apply) removes those that this configuration does not name.
+    fn inherit(&mut self, inherited: HostState) {
+        self.statics = inherited.statics;
+        let own = self.table_namespace.identity().ok();
+        if inherited.table_namespace.is_some() && inherited.table_namespace != own {
+            self.predecessor = None;
+            self.log.warning(
+                "net_namespace_ipvs has changed: the virtual servers of the daemon before stay in \
+                 the other namespace, without checks",
+            );
+        }
+        let macvlans = inherited.instances.iter().flat_map(|it| &it.macvlans);
+        for problem in self.links.make(macvlans) {
+            self.log.warning(&problem);
+        }
+        for instance in inherited.instances {
+            let same = self.driver.routers().find(|router| {
+                let fsm = router.machine().config();
+                (router.interface_name(), fsm.vrid, fsm.family)
+                    == (&*instance.interface, instance.vrid, instance.family)
+            });
+            let Some(router) = same else { continue };
+            let running = RunningRouter {
+                reported: Some(Change::of(router.state(), None)),
+                planned: Kept {
+                    name: instance.name,
+                    mails: false,
+                    priority: instance.priority,
+                    tracked: Vec::new(),
+                    objects: instance.objects,
+                    ipvlan: instance.ipvlan,
+                    macvlans: instance.macvlans,
+                },
+                has_objects: instance.has_objects,
+                cleared: instance.cleared,
+            };
+            self.routers.insert(router.id(), running);
+        }
+    }
+
+    /// What this daemon has on the host, for the next one.
+    fn host_state(&self) -> HostState {
+        let instances = self.routers.iter().filter_map(|(id, running)| {
+            let router = self.driver.get(*id)?;
+            let fsm = router.machine().config();
+            let planned = &running.planned;
+            Some(InstanceState {
+                name: planned.name.clone(),
+                interface: router.interface_name().to_owned(),
+                vrid: fsm.vrid,
+                family: fsm.family,
+                priority: planned.priority,
+                objects: planned.objects.clone(),
+                has_objects: running.has_objects,
+                ipvlan: planned.ipvlan.clone(),
+                macvlans: planned.macvlans.clone(),
+                cleared: running.cleared,
+            })
+        });
+        HostState {
+            statics: self.statics.clone(),
+            instances: instances.collect(),
+            fifos: self.outlet.own_fifos(),
+            table_namespace: self.table_namespace.identity().ok(),
+        }
     }
 
     /// Brings everything in line with a plan, without touching what stays the same.
@@ -727,13 +807,14 @@ impl Daemon {
     }
 
     /// Obeys `log_unknown_vrids`.
-    pub(crate) fn set_foreign_packets(&mut self) -> Result<(), vrrp_net::Error> {
+    pub(crate) fn obey_log_unknown_vrids(&mut self) {
         let are_counted = self.global.has("log_unknown_vrids");
-        self.driver.set_foreign_packets(if are_counted {
+        let result = self.driver.set_foreign_packets(if are_counted {
             ForeignPackets::Counted
         } else {
             ForeignPackets::default()
-        })
+        });
+        self.note_link(result);
     }
 
     /// Saves the files that were read, with `config_save_dir`.
@@ -775,8 +856,7 @@ impl Daemon {
         self.global = reading.configuration.global.clone();
         self.note_start_settings(&StartSettings::of(&reading.configuration));
         self.outlet.set_mail(&self.global);
-        let result = self.set_foreign_packets();
-        self.note_link(result);
+        self.obey_log_unknown_vrids();
         self.apply(plan);
         if self.global.has("fifo_write_vrrp_states_on_reload") {
             let events: Vec<Event> = self
@@ -968,6 +1048,8 @@ impl Daemon {
         let result = host::add(&running.planned.objects);
         self.note_link(up);
         self.note(result);
+        // The driver has not received these additions yet, so they still look lost to it.
+        self.repair_at = Some(Instant::now() + REPAIR_PERIOD);
     }
 
     fn uninstall(&mut self, id: RouterId) {
@@ -1074,10 +1156,17 @@ impl Daemon {
         keeps_addresses: bool,
         keeps_services: bool,
     ) -> Result<(), Error> {
-        if let Some(successor) = successor
-            && let Some(balancing) = &self.balancing
-        {
-            balancing.hand_over(successor);
+        if let Some(successor) = successor {
+            // What they report is on the host, too.
+            self.read_notifications();
+            if let Err(error) = self.host_state().send(&successor) {
+                self.log.warning(&format!(
+                    "addresses and rules were not handed over: {error}"
+                ));
+            }
+            if let Some(balancing) = &self.balancing {
+                balancing.hand_over(successor);
+            }
         }
         for (_, watcher) in self.watchers.values_mut() {
             watcher.stop();
@@ -1110,7 +1199,7 @@ impl Daemon {
                 (false, false) => Ending::Remove,
             });
         }
-        self.outlet.close();
+        self.outlet.close(is_handed_over);
         Ok(result?)
     }
 

@@ -25,16 +25,20 @@ const PAUSE: Duration = Duration::from_millis(5);
 pub(crate) struct Fifo {
     path: PathBuf,
     file: File,
-    /// Whether it was created here, and is removed at the end.
+    /// Whether this daemon or one that it has replaced created it. It is removed at the end.
     is_own: bool,
     reader: Option<Child>,
 }
 
 impl Fifo {
-    pub(crate) fn open(path: &Path, script: Option<&Script>) -> io::Result<Self> {
+    pub(crate) fn open(
+        path: &Path,
+        script: Option<&Script>,
+        is_inherited: bool,
+    ) -> io::Result<Self> {
         let is_own = match nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR) {
             Ok(()) => true,
-            Err(nix::errno::Errno::EEXIST) => false,
+            Err(nix::errno::Errno::EEXIST) => is_inherited,
             Err(errno) => return Err(errno.into()),
         };
         if !fs::metadata(path)?.file_type().is_fifo() {
@@ -68,7 +72,13 @@ impl Fifo {
         })
     }
 
-    pub(crate) fn close(mut self) {
+    /// Its path, if it is removed at the end.
+    pub(crate) fn own_path(&self) -> Option<PathBuf> {
+        self.is_own.then(|| self.path.clone())
+    }
+
+    /// Ends its reader, and removes it unless a successor writes to it.
+    pub(crate) fn close(mut self, is_handed_over: bool) {
         if let Some(mut reader) = self.reader.take() {
             let pid = rustix::process::Pid::from_child(&reader);
             // It fails only if the reader has ended.
@@ -80,7 +90,7 @@ impl Fifo {
             let _ = reader.kill();
             let _ = reader.wait();
         }
-        if self.is_own {
+        if self.is_own && !is_handed_over {
             let _ = fs::remove_file(&self.path);
         }
     }

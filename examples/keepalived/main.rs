@@ -1,5 +1,6 @@
 //! keepalived's command line on these crates: reads keepalived.conf, checks it, runs it.
 
+mod background;
 mod balancing;
 mod daemon;
 mod data;
@@ -23,6 +24,7 @@ mod watch;
 use std::{
     fs,
     io::{self, IsTerminal as _, Write as _},
+    os::unix::net::UnixStream,
     panic::resume_unwind,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -49,6 +51,8 @@ use vrrp_net::Driver;
 
 use crate::{
     daemon::Daemon,
+    handed_over::{HostState, Predecessor},
+    links::Links,
     log::Log,
     options::{Format, Options},
     signals::Signals,
@@ -82,7 +86,12 @@ fn main() -> ExitCode {
     if options.test.is_some() {
         return check(&options);
     }
-    match run(&options) {
+    let result = if options.foreground || options.is_in_background {
+        run(&options)
+    } else {
+        background::start().map_err(Error::from)
+    };
+    match result {
         Ok(status) => status,
         Err(error) => {
             eprintln!("keepalived: {error}");
@@ -170,10 +179,8 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     let table_namespace = table_namespace(&reading)?;
     enter_namespace(options, &reading)?;
     set_umask(options, &reading)?;
-    let refusal = refusal(options, &reading);
-    // The exit status of a daemon that ends at once has to reach its caller.
-    if !options.foreground && refusal.is_none() {
-        nix::unistd::daemon(false, false)?;
+    if options.is_in_background {
+        background::detach()?;
     }
     let log = Log::open(
         options.log_console,
@@ -191,12 +198,15 @@ fn run(options: &Options) -> Result<ExitCode, Error> {
     if let Some(path) = ReloadSettings::of(&reading.configuration).file {
         reload_file::remove(&path, &log);
     }
-    if let Some(status) = refusal {
+    if let Some(status) = refusal(options, &reading) {
         log.warning("the configuration cannot be used; the daemon does not start");
         return Ok(ExitCode::from(status));
     }
-    serve(options, reading, table_namespace, &log)?;
-    Ok(ExitCode::SUCCESS)
+    let result = serve(options, reading, table_namespace, &log);
+    if let Err(error) = &result {
+        log.warning(&format!("the daemon ends: {error}"));
+    }
+    result.map(|()| ExitCode::SUCCESS)
 }
 
 /// The exit status, if no daemon can run with this configuration.
@@ -232,6 +242,20 @@ fn take_over(socket: &Path, log: &Log) -> Result<Option<Inheritance>, Error> {
     }
 }
 
+/// Receives what the daemon before has on the host.
+fn greet(connection: UnixStream, options: &Options, log: &Log) -> Predecessor {
+    let host = HostState::receive(&connection).unwrap_or_else(|error| {
+        log.warning(&format!(
+            "addresses, routes and rules of the daemon before that the configuration no longer \
+             names stay: {error}"
+        ));
+        HostState::default()
+    });
+    // Without virtual servers of its own, it leaves those of the other daemon alone.
+    let connection = (!options.vrrp_only).then_some(connection);
+    Predecessor { host, connection }
+}
+
 /// Runs the daemon from its first router to its end.
 fn serve(
     options: &Options,
@@ -241,6 +265,12 @@ fn serve(
 ) -> Result<(), Error> {
     // Before the first address, so that no signal leaves one behind.
     let signals = Signals::new()?;
+    // What can fail or takes time comes before the take-over: after it, no router runs until the
+    // driver has its first turn, and the other daemon ends.
+    let mut pid_files = PidFiles::open(options, &reading)?;
+    let links = Links::new()?;
+    let plan = plan_of(options, &reading);
+    let balance = balance_of(options, &reading);
     let taken = if options.replace {
         take_over(&options.replace_socket, log)?
     } else {
@@ -251,19 +281,28 @@ fn serve(
         Some(Inheritance {
             driver,
             predecessor,
-        }) => (driver, Some(predecessor)),
-        None => (Driver::new()?, None),
+        }) => (driver, Some(greet(predecessor, options, log))),
+        None => {
+            pid_files.refuse_second()?;
+            (Driver::new()?, None)
+        }
     };
-    // Without virtual servers of its own, it leaves those of the other daemon alone.
-    let predecessor = predecessor.filter(|_| !options.vrrp_only);
-    let pid_files = PidFiles::write(options, &reading)?;
+    match pid_files.write() {
+        Err(error) if is_successor => log.warning(&error.to_string()),
+        result => result?,
+    }
     let serving = signals.serve(driver.handle())?;
     let attempts = log.clone();
     let report = move |result| match result {
         Ok(()) => attempts.info("handed over to another daemon"),
         Err(error) => attempts.warning(&format!("the hand-over failed: {error}")),
     };
-    let succession = Succession::listen(&options.replace_socket, driver.handle(), report);
+    let (socket, handle) = (&options.replace_socket, driver.handle());
+    let succession = if is_successor {
+        Succession::listen_after_predecessor(socket, handle, report)
+    } else {
+        Succession::listen(socket, handle, report)
+    };
     let succession = match succession {
         Ok(succession) => Some(succession),
         Err(error) => {
@@ -276,27 +315,28 @@ fn serve(
     if !is_successor {
         run_script(&reading.configuration.global, "startup_script", log);
     }
-    let plan = plan_of(options, &reading);
     if options.dump {
         log.info(&format!("{:?}", reading.configuration));
     }
-    let balance = balance_of(options, &reading);
     let mut daemon = Daemon::new(
         driver,
         &reading,
-        is_successor,
+        links,
         predecessor,
         options.page,
         table_namespace,
         log.clone(),
-    )?;
-    daemon.set_foreign_packets()?;
+    );
+    daemon.obey_log_unknown_vrids();
     daemon.save_configuration(&reading.files);
     drop(reading);
     daemon.apply(plan);
     daemon.balance(balance);
     systemd(&[NotifyState::Ready]);
     log.info("Startup complete");
+    if options.is_in_background {
+        background::report_ready()?;
+    }
     memory::return_unused();
     let reload = |log: &Log| match read_apart(options) {
         Ok(reading) => {
@@ -305,15 +345,12 @@ fn serve(
             (reading, plan, balance)
         }
         Err(error) => {
-            log.warning(&format!("the interfaces cannot be listed: {error}"));
-            (
-                keepalived_conf::interpret(
-                    keepalived_conf::source::Lines::default(),
-                    &Host::default(),
-                ),
-                Plan::default(),
-                Balance::default(),
-            )
+            log.warning(&format!("the configuration cannot be read: {error}"));
+            // No daemon starts with it, so the running one stays as it is.
+            let nothing = keepalived_conf::source::Lines::default();
+            let mut reading = keepalived_conf::interpret(nothing, &Host::default());
+            reading.is_startable = false;
+            (reading, Plan::default(), Balance::default())
         }
     };
     let result = daemon.run(&serving, reload, options.lenient_reload);
@@ -422,14 +459,15 @@ fn set_umask(options: &Options, reading: &Reading) -> Result<(), Error> {
 }
 
 /// The files with the process id. They go when this is dropped.
-struct PidFiles(Vec<PathBuf>);
+struct PidFiles(Vec<(PathBuf, fs::File)>);
 
 impl PidFiles {
-    fn write(options: &Options, reading: &Reading) -> Result<Self, Error> {
+    /// Opens them, without a change of their content.
+    fn open(options: &Options, reading: &Reading) -> Result<Self, Error> {
         let folder = reading.configuration.pid_folder();
         fs::create_dir_all(folder)?;
         let default = |name: &str| folder.join(name);
-        let mut files = vec![
+        let mut paths = vec![
             options
                 .pid_file
                 .clone()
@@ -437,23 +475,46 @@ impl PidFiles {
         ];
         if !options.checks_only {
             let vrrp = options.vrrp_pid_file.clone();
-            files.push(vrrp.unwrap_or_else(|| default("keepalived_vrrp.pid")));
+            paths.push(vrrp.unwrap_or_else(|| default("keepalived_vrrp.pid")));
         }
         if !options.vrrp_only {
-            files.extend(options.checkers_pid_file.clone());
+            paths.extend(options.checkers_pid_file.clone());
         }
-        if let Some(first) = files.first()
-            && !options.replace
+        let mut files = Vec::new();
+        for path in paths {
+            let mut writable = fs::File::options();
+            let opened = writable
+                .write(true)
+                .create(true)
+                .truncate(false)
+                .open(&path);
+            let file = opened.map_err(|error| format!("{}: {error}", path.display()))?;
+            files.push((path, file));
+        }
+        Ok(Self(files))
+    }
+
+    /// Fails if the daemon of the first file runs.
+    fn refuse_second(&self) -> Result<(), Error> {
+        if let Some((first, _)) = self.0.first()
             && let Ok(text) = fs::read_to_string(first)
             && is_running(text.trim())
         {
             return Err(format!("{}: a daemon runs already: {text}", first.display()).into());
         }
+        Ok(())
+    }
+
+    /// Writes this process into all of them.
+    fn write(&mut self) -> Result<(), Error> {
         let process = format!("{}\n", std::process::id());
-        for file in &files {
-            fs::write(file, &process).map_err(|error| format!("{}: {error}", file.display()))?;
+        for (path, file) in &mut self.0 {
+            let written = file
+                .set_len(0)
+                .and_then(|()| file.write_all(process.as_bytes()));
+            written.map_err(|error| format!("{}: {error}", path.display()))?;
         }
-        Ok(Self(files))
+        Ok(())
     }
 }
 
@@ -466,10 +527,11 @@ fn is_running(process: &str) -> bool {
 impl Drop for PidFiles {
     fn drop(&mut self) {
         let own = std::process::id().to_string();
-        for file in &self.0 {
-            // A successor may have written its own id.
-            if fs::read_to_string(file).is_ok_and(|text| text.trim() == own) {
-                let _ = fs::remove_file(file);
+        for (path, _) in &self.0 {
+            // Another daemon may have written its own.
+            let is_own = |text: &str| text.is_empty() || text == own;
+            if fs::read_to_string(path).is_ok_and(|text| is_own(text.trim())) {
+                let _ = fs::remove_file(path);
             }
         }
     }

@@ -112,6 +112,9 @@ pub(crate) struct Options {
     /// Stay in the foreground.
     #[arg(short = 'n', long = "dont-fork")]
     pub(crate) foreground: bool,
+    /// Report on standard input when the daemon is ready: the program starts itself so.
+    #[arg(long = "in-background", hide = true)]
+    pub(crate) is_in_background: bool,
     /// Log the configuration at the start.
     #[arg(short = 'd', long = "dump-conf")]
     pub(crate) dump: bool,

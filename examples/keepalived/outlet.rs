@@ -2,7 +2,8 @@
 
 use std::{
     collections::BTreeMap,
-    path::Path,
+    fs,
+    path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
 };
@@ -65,8 +66,9 @@ struct Hooks {
 }
 
 impl Outlet {
-    /// Opens the outputs that `global_defs` names.
-    pub(crate) fn open(global: &Global, log: Log) -> Self {
+    /// Opens the outputs that `global_defs` names. FIFOs that a daemon before made and that are no
+    /// longer named go.
+    pub(crate) fn open(global: &Global, inherited: &[PathBuf], log: Log) -> Self {
         let mut outlet = Self {
             mailer: Mailer::new(log.clone()),
             log,
@@ -83,7 +85,9 @@ impl Outlet {
             let Some(path) = global.text(word) else {
                 continue;
             };
-            let opened = Fifo::open(Path::new(path), global.scripts.get(script));
+            let path = Path::new(path);
+            let is_inherited = inherited.iter().any(|it| it == path);
+            let opened = Fifo::open(path, global.scripts.get(script), is_inherited);
             let added = opened.and_then(|fifo| {
                 if is_of_routers {
                     outlet.writers.push(fifo.writer()?);
@@ -95,11 +99,21 @@ impl Outlet {
                 Ok(())
             });
             if let Err(error) = added {
+                let path = path.display();
                 outlet.log.warning(&format!("{word} {path}: {error}"));
             }
         }
+        let named = outlet.own_fifos();
+        for path in inherited.iter().filter(|it| !named.contains(it)) {
+            let _ = fs::remove_file(path);
+        }
         outlet.set_mail(global);
         outlet
+    }
+
+    /// The FIFOs that are removed at the end.
+    pub(crate) fn own_fifos(&self) -> Vec<PathBuf> {
+        self.fifos.iter().filter_map(Fifo::own_path).collect()
     }
 
     /// Sets the server and the recipients of mails.
@@ -162,7 +176,7 @@ impl Outlet {
     }
 
     /// Waits for a bounded time until the running and queued scripts have ended.
-    pub(crate) fn close(self) {
+    pub(crate) fn close(self, is_handed_over: bool) {
         let runners = || self.parties.values().filter_map(|it| it.runner.as_ref());
         for runner in runners() {
             runner.stop(AT_THE_END);
@@ -173,7 +187,7 @@ impl Outlet {
         }
         self.mailer.close(AT_THE_END);
         for fifo in self.fifos {
-            fifo.close();
+            fifo.close(is_handed_over);
         }
     }
 }

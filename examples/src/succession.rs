@@ -4,10 +4,10 @@ use std::{
     fs,
     io::{self, ErrorKind},
     os::unix::{
-        fs::PermissionsExt as _,
+        fs::{MetadataExt as _, PermissionsExt as _},
         net::{UnixListener, UnixStream},
     },
-    path::Path,
+    path::{Path, PathBuf},
     sync::mpsc::{Receiver, channel},
     time::Duration,
 };
@@ -98,8 +98,24 @@ impl Succession {
     ///
     /// # Errors
     ///
-    /// The errors of making the socket and a thread.
+    /// `AddrInUse` where another program listens; the errors of making the socket and a thread.
     pub fn listen(
+        socket: &Path,
+        driver: DriverHandle,
+        report: impl Fn(Result<(), vrrp_net::Error>) + Send + 'static,
+    ) -> io::Result<Self> {
+        if UnixStream::connect(socket).is_ok() {
+            return Err(ErrorKind::AddrInUse.into());
+        }
+        Self::listen_after_predecessor(socket, driver, report)
+    }
+
+    /// Does the same in a program that has taken over, whose predecessor may still listen there.
+    ///
+    /// # Errors
+    ///
+    /// The errors of making the socket and a thread.
+    pub fn listen_after_predecessor(
         socket: &Path,
         driver: DriverHandle,
         report: impl Fn(Result<(), vrrp_net::Error>) + Send + 'static,
@@ -109,13 +125,13 @@ impl Succession {
             _ => {}
         }
         let listener = UnixListener::bind(socket)?;
+        let place = Place::of(socket)?;
         // A connection that has already ended must not make the thread wait for another one.
         listener.set_nonblocking(true)?;
         fs::set_permissions(socket, fs::Permissions::from_mode(0o600))?;
-        let socket = socket.to_owned();
         let (sender, heirs) = channel();
         let serve = move |stop: Stop| {
-            if let Some(heir) = serve(&listener, &stop, &driver, &report, &socket) {
+            if let Some(heir) = serve(&listener, &stop, &driver, &report, &place) {
                 // It fails only if the heir is not asked for.
                 let _ = sender.send(heir);
             }
@@ -141,7 +157,7 @@ fn serve(
     stop: &Stop,
     driver: &DriverHandle,
     report: &dyn Fn(Result<(), vrrp_net::Error>),
-    socket: &Path,
+    place: &Place,
 ) -> Option<Heir> {
     loop {
         let mut sources = [
@@ -155,26 +171,55 @@ fn serve(
             Err(_) => return None,
         }
         if !sources[1].revents().is_empty() {
-            // There is no successor, so the socket still belongs to this program.
-            let _ = fs::remove_file(socket);
+            place.leave();
             return None;
         }
         let Ok((stream, _)) = listener.accept() else {
             continue;
         };
-        let successor = stream.try_clone();
+        // Without a second handle, nothing more could be sent to the successor.
+        let Ok(successor) = stream.try_clone() else {
+            continue;
+        };
         let handed_over = Successor::accept(stream, PATIENCE)
             .and_then(|successor| driver.call(|driver| driver.hand_over_to(successor, None))?);
         let is_done = handed_over.is_ok();
         report(handed_over);
         if is_done {
-            let successor = successor.ok()?;
             // The driver leaves the connection nonblocking.
             successor.set_nonblocking(false).ok()?;
             return Some(Heir {
                 process: process_of(&successor),
                 connection: successor,
             });
+        }
+    }
+}
+
+/// The file of a listener.
+#[derive(Debug)]
+struct Place {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+}
+
+impl Place {
+    fn of(path: &Path) -> io::Result<Self> {
+        let metadata = fs::symlink_metadata(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        })
+    }
+
+    /// Removes the file, unless another program listens there now.
+    fn leave(&self) {
+        let is_same = Self::of(&self.path)
+            .is_ok_and(|now| (now.device, now.inode) == (self.device, self.inode));
+        if is_same {
+            let _ = fs::remove_file(&self.path);
         }
     }
 }

@@ -29,7 +29,8 @@ pub(crate) fn take_over(socket: Option<&Path>) -> Result<Driver, Error> {
 
 /// Listens for a successor, and logs each attempt.
 pub(crate) fn listen(socket: &Path, driver: DriverHandle, log: Log) -> io::Result<Succession> {
-    Succession::listen(socket, driver, move |result| match result {
+    // It has just tried to take over from whatever listened there.
+    Succession::listen_after_predecessor(socket, driver, move |result| match result {
         Ok(()) => log.write(None, "handed-over", json!({})),
         Err(error) => {
             let detail = json!({"reason": error.to_string()});

@@ -1,6 +1,12 @@
 //! The network namespace of the kernel's table.
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{
+    fs::{self, File},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+    sync::Arc,
+};
 
 use ipvs_netlink::{AsyncClient, Error};
 
@@ -18,6 +24,19 @@ impl TableNamespace {
     /// The errors of open(2).
     pub fn open(path: &Path) -> io::Result<Self> {
         Ok(Self(Some(Arc::new(File::open(path)?))))
+    }
+
+    /// The device and the inode of the namespace.
+    ///
+    /// # Errors
+    ///
+    /// Those of stat(2).
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let metadata = match &self.0 {
+            None => fs::metadata("/proc/thread-self/ns/net")?,
+            Some(namespace) => namespace.metadata()?,
+        };
+        Ok((metadata.dev(), metadata.ino()))
     }
 
     /// Opens a client for the table.

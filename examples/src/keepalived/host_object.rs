@@ -1,7 +1,9 @@
 //! Addresses, routes and rules that are configured with ip(8): static ones, and those of an
 //! instance that the driver cannot express.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr};
+
+use serde::{Deserialize, Serialize};
 
 use crate::keepalived_conf::{address::Address, route::Route, rule::Rule};
 
@@ -9,13 +11,13 @@ use crate::keepalived_conf::{address::Address, route::Route, rule::Rule};
 const PROTOCOL: &str = "18";
 
 /// An object of the host in the syntax of ip(8).
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub struct HostObject {
     /// `address`, `route`, `rule` or `link`.
-    kind: &'static str,
+    kind: Cow<'static, str>,
     /// How it is added: `add`, `prepend` for routes that several instances may have, or `set` for a
     /// link that exists.
-    verb: &'static str,
+    verb: Cow<'static, str>,
     is_ipv6: bool,
     words: Vec<String>,
     /// The words that are only given when it is added.
@@ -38,8 +40,8 @@ impl HostObject {
 
     fn link(verb: &'static str, name: &str, settings: &[&str]) -> Self {
         Self {
-            kind: "link",
-            verb,
+            kind: "link".into(),
+            verb: verb.into(),
             is_ipv6: false,
             words: vec![name.to_owned()],
             settings: settings.iter().map(|it| (*it).to_owned()).collect(),
@@ -51,8 +53,8 @@ impl HostObject {
     pub fn plain_address((address, length): (IpAddr, u8), interface: &str) -> Self {
         let words = [&format!("{address}/{length}"), "dev", interface];
         Self {
-            kind: "address",
-            verb: "add",
+            kind: "address".into(),
+            verb: "add".into(),
             is_ipv6: address.is_ipv6(),
             words: words.map(str::to_owned).into(),
             settings: Vec::new(),
@@ -102,8 +104,8 @@ impl HostObject {
             set(flag, "");
         }
         Self {
-            kind: "address",
-            verb: "add",
+            kind: "address".into(),
+            verb: "add".into(),
             is_ipv6: address.address.is_ipv6(),
             words,
             settings,
@@ -174,11 +176,11 @@ impl HostObject {
             put("weight", &hop.weight.to_string());
         }
         Self {
-            kind: "route",
+            kind: "route".into(),
             verb: if is_plain && !is_ipv6 {
-                "prepend"
+                "prepend".into()
             } else {
-                "add"
+                "add".into()
             },
             is_ipv6,
             words,
@@ -247,8 +249,8 @@ impl HostObject {
         }
         let is_ipv6 = [from, to].into_iter().flatten().any(|(it, _)| it.is_ipv6());
         Self {
-            kind: "rule",
-            verb: "add",
+            kind: "rule".into(),
+            verb: "add".into(),
             is_ipv6,
             words,
             settings: Vec::new(),
@@ -264,7 +266,7 @@ impl HostObject {
     /// The line of a batch of ip(8) that adds it.
     #[must_use]
     pub fn addition(&self) -> String {
-        self.line(self.verb, &self.settings)
+        self.line(&self.verb, &self.settings)
     }
 
     /// The line of a batch of ip(8) that removes it.

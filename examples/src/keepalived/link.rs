@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 
+use serde::{Deserialize, Serialize};
 use vrrp_proto::{Family, Vrid};
 
 use super::host_object::HostObject;
@@ -15,7 +16,7 @@ use crate::keepalived_conf::{
 const LONGEST: usize = 15;
 
 /// The ipvlan from which an instance advertises.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlannedIpvlan {
     /// Its name.
     pub name: String,
@@ -26,7 +27,7 @@ pub struct PlannedIpvlan {
 }
 
 /// A macvlan with the virtual MAC of an instance, for its addresses of one family on one interface.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize)]
 pub struct PlannedMacvlan {
     /// Its name.
     pub name: String,

@@ -15,6 +15,7 @@ mod cloud;
 mod daemon;
 mod guides;
 mod reload;
+mod replace;
 mod rig;
 mod service_manager;
 mod settings;

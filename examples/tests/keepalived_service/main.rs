@@ -84,7 +84,7 @@ impl Machine {
             &file("log"),
         ];
         let variables = format!("DAEMON_ARGS={}\n", options.join(" "));
-        fs::write(folder.path().join("variables"), variables).unwrap();
+        fs::write(file("variables"), variables).unwrap();
         let mut command = host.namespace().command("unshare");
         command.args(["--mount", "--pid", "--fork", "--mount-proc", "--kill-child"]);
         command.args(["sh", "-c", INIT, "sh"]).arg(folder.path());
@@ -262,13 +262,22 @@ fn reload_reads_the_file_and_with_the_drop_in_runs_the_installed_program_without
     // An interval is half a second. A peer would take over after more than 1.5 s.
     assert!(longest < Duration::from_millis(1_400), "{longest:?}");
 
-    // A file that cannot be used: the reload fails, and the running program stays.
+    // A file that cannot be used, and one that cannot be written: the reload fails, and the running
+    // program stays.
+    let fails = || {
+        let output = machine.systemctl(&["reload", SERVICE]);
+        assert!(!output.status.success(), "{output:?}");
+        assert_eq!(machine.main_process(), main);
+        assert_eq!(machine.state()["ActiveState"], "active");
+    };
     fs::remove_file(machine.path("conf")).unwrap();
-    let output = machine.systemctl(&["reload", SERVICE]);
-    assert!(!output.status.success(), "{output:?}");
-    assert_eq!(machine.main_process(), main);
-    assert_eq!(machine.state()["ActiveState"], "active");
+    fails();
     machine.write_config(120);
+    let variables = fs::read_to_string(machine.path("variables")).unwrap();
+    let nowhere = variables.replace("--pid ", "--pid /nowhere");
+    fs::write(machine.path("variables"), nowhere).unwrap();
+    fails();
+    fs::write(machine.path("variables"), variables).unwrap();
 
     // Its end is noticed.
     let killed = machine.run(&["kill", "-KILL", &main]);

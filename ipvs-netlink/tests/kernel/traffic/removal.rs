@@ -130,6 +130,10 @@ struct Talk {
 
 impl Talk {
     fn start(mut conversation: Conversation) -> Self {
+        // The kernel doubles the time between retransmissions. After a time without an answer, the
+        // next one leaves within twice that time.
+        let patience = Some(3 * PATIENCE);
+        conversation.stream.set_read_timeout(patience).unwrap();
         let exchanges = Arc::new(AtomicU32::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
