@@ -14,6 +14,7 @@ mod log;
 mod mail;
 mod options;
 mod outlet;
+mod pid_files;
 mod reload_file;
 mod reload_time;
 mod saves;
@@ -26,7 +27,7 @@ use std::{
     io::{self, IsTerminal as _, Write as _},
     os::unix::net::UnixStream,
     panic::resume_unwind,
-    path::{Path, PathBuf},
+    path::Path,
     process::ExitCode,
     thread,
 };
@@ -47,7 +48,7 @@ use vrrp_examples::{
     memory,
     succession::{self, Inheritance, Succession, TakeOverError},
 };
-use vrrp_net::Driver;
+use vrrp_net::{Driver, DriverHandle};
 
 use crate::{
     daemon::Daemon,
@@ -55,6 +56,7 @@ use crate::{
     links::Links,
     log::Log,
     options::{Format, Options},
+    pid_files::PidFiles,
     signals::Signals,
 };
 
@@ -242,7 +244,32 @@ fn take_over(socket: &Path, log: &Log) -> Result<Option<Inheritance>, Error> {
     }
 }
 
-/// Receives what the daemon before has on the host.
+/// Listens for successors. Where that is not possible, the daemon runs without.
+fn listen(
+    options: &Options,
+    is_successor: bool,
+    driver: DriverHandle,
+    log: &Log,
+) -> Option<Succession> {
+    let attempts = log.clone();
+    let report = move |result| match result {
+        Ok(()) => attempts.info("handed over to another daemon"),
+        Err(error) => attempts.warning(&format!("the hand-over failed: {error}")),
+    };
+    let socket = &options.replace_socket;
+    let listening = if is_successor {
+        Succession::listen_after_predecessor(socket, driver, report)
+    } else {
+        Succession::listen(socket, driver, report)
+    };
+    let note = |error| {
+        let socket = socket.display();
+        log.warning(&format!("--replace is not possible: {socket}: {error}"));
+    };
+    listening.map_err(note).ok()
+}
+
+/// Receives the objects of the daemon before.
 fn greet(connection: UnixStream, options: &Options, log: &Log) -> Predecessor {
     let host = HostState::receive(&connection).unwrap_or_else(|error| {
         log.warning(&format!(
@@ -277,40 +304,19 @@ fn serve(
         None
     };
     let is_successor = taken.is_some();
-    let (driver, predecessor) = match taken {
-        Some(Inheritance {
-            driver,
-            predecessor,
-        }) => (driver, Some(greet(predecessor, options, log))),
-        None => {
-            pid_files.refuse_second()?;
-            (Driver::new()?, None)
-        }
+    let (driver, predecessor) = if let Some(taken) = taken {
+        let predecessor = greet(taken.predecessor, options, log);
+        (taken.driver, Some(predecessor))
+    } else {
+        pid_files.refuse_second()?;
+        (Driver::new()?, None)
     };
     match pid_files.write() {
         Err(error) if is_successor => log.warning(&error.to_string()),
         result => result?,
     }
     let serving = signals.serve(driver.handle())?;
-    let attempts = log.clone();
-    let report = move |result| match result {
-        Ok(()) => attempts.info("handed over to another daemon"),
-        Err(error) => attempts.warning(&format!("the hand-over failed: {error}")),
-    };
-    let (socket, handle) = (&options.replace_socket, driver.handle());
-    let succession = if is_successor {
-        Succession::listen_after_predecessor(socket, handle, report)
-    } else {
-        Succession::listen(socket, handle, report)
-    };
-    let succession = match succession {
-        Ok(succession) => Some(succession),
-        Err(error) => {
-            let socket = options.replace_socket.display();
-            log.warning(&format!("--replace is not possible: {socket}: {error}"));
-            None
-        }
-    };
+    let succession = listen(options, is_successor, driver.handle(), log);
     // The service starts and ends once, however often the program is replaced in between.
     if !is_successor {
         run_script(&reading.configuration.global, "startup_script", log);
@@ -456,83 +462,4 @@ fn set_umask(options: &Options, reading: &Reading) -> Result<(), Error> {
     let bits = u32::from_str_radix(text, 8).map_err(|_| format!("umask {text}: not octal"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(bits));
     Ok(())
-}
-
-/// The files with the process id. They go when this is dropped.
-struct PidFiles(Vec<(PathBuf, fs::File)>);
-
-impl PidFiles {
-    /// Opens them, without a change of their content.
-    fn open(options: &Options, reading: &Reading) -> Result<Self, Error> {
-        let folder = reading.configuration.pid_folder();
-        fs::create_dir_all(folder)?;
-        let default = |name: &str| folder.join(name);
-        let mut paths = vec![
-            options
-                .pid_file
-                .clone()
-                .unwrap_or_else(|| default("keepalived.pid")),
-        ];
-        if !options.checks_only {
-            let vrrp = options.vrrp_pid_file.clone();
-            paths.push(vrrp.unwrap_or_else(|| default("keepalived_vrrp.pid")));
-        }
-        if !options.vrrp_only {
-            paths.extend(options.checkers_pid_file.clone());
-        }
-        let mut files = Vec::new();
-        for path in paths {
-            let mut writable = fs::File::options();
-            let opened = writable
-                .write(true)
-                .create(true)
-                .truncate(false)
-                .open(&path);
-            let file = opened.map_err(|error| format!("{}: {error}", path.display()))?;
-            files.push((path, file));
-        }
-        Ok(Self(files))
-    }
-
-    /// Fails if the daemon of the first file runs.
-    fn refuse_second(&self) -> Result<(), Error> {
-        if let Some((first, _)) = self.0.first()
-            && let Ok(text) = fs::read_to_string(first)
-            && is_running(text.trim())
-        {
-            return Err(format!("{}: a daemon runs already: {text}", first.display()).into());
-        }
-        Ok(())
-    }
-
-    /// Writes this process into all of them.
-    fn write(&mut self) -> Result<(), Error> {
-        let process = format!("{}\n", std::process::id());
-        for (path, file) in &mut self.0 {
-            let written = file
-                .set_len(0)
-                .and_then(|()| file.write_all(process.as_bytes()));
-            written.map_err(|error| format!("{}: {error}", path.display()))?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether a process with this id is a daemon of this name.
-fn is_running(process: &str) -> bool {
-    let own = fs::read_to_string("/proc/self/comm").unwrap_or_default();
-    fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|its| its == own)
-}
-
-impl Drop for PidFiles {
-    fn drop(&mut self) {
-        let own = std::process::id().to_string();
-        for (path, _) in &self.0 {
-            // Another daemon may have written its own.
-            let is_own = |text: &str| text.is_empty() || text == own;
-            if fs::read_to_string(path).is_ok_and(|text| is_own(text.trim())) {
-                let _ = fs::remove_file(path);
-            }
-        }
-    }
 }
