@@ -31,6 +31,11 @@ impl Announcements {
         }
     }
 
+    /// The interval of refreshes.
+    pub(crate) const fn refresh(&self) -> Option<Duration> {
+        self.public().refresh
+    }
+
     pub(crate) const fn public(&self) -> AnnouncePolicy {
         const fn unless_zero(nanos: u64) -> Option<Duration> {
             match nanos {
@@ -142,7 +147,7 @@ impl Schedule {
         (repeat != 0).then_some(Action::Announce { repeat })
     }
 
-    /// Applies a changed policy: the refresh restarts, a pending burst stays.
+    /// Applies a changed refresh interval: the refresh restarts. A pending burst stays.
     pub(crate) fn reconfigure(&mut self, now: Instant, policy: &Announcements) {
         self.refresh_at = delay(now, policy.refresh);
     }
@@ -156,8 +161,12 @@ const fn delay(now: Instant, nanos: u64) -> Instant {
 }
 
 /// Returns the next deadline of a periodic task: one period after the last deadline, so it does not
-/// drift, or one period after now if a whole period was missed.
+/// drift, or one period after now if a whole period was missed. A deadline that does not advance
+/// would keep the host busy forever, so without a period there is no next one.
 pub(crate) fn next_in_rhythm(last: Instant, now: Instant, period: u64) -> Instant {
+    if period == 0 {
+        return Instant::MAX;
+    }
     let next = last.after(period);
     if next > now { next } else { now.after(period) }
 }

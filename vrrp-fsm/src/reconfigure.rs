@@ -3,8 +3,10 @@
 use vrrp_proto::{Interval, Priority, Versions};
 
 use crate::{
-    Actions, ChecksumForms, Config, ConfigError, Instant, VirtualRouter, backup::Backup,
-    router::Phase, settings::Settings,
+    Actions, ChecksumForms, Config, ConfigError, Instant, VirtualRouter,
+    backup::Backup,
+    router::Phase,
+    settings::{Applied, Settings},
 };
 
 impl VirtualRouter {
@@ -43,6 +45,23 @@ impl VirtualRouter {
         let new = Settings::new(&config)?;
         let said_before = self.said();
         self.settings = new;
+        self.apply_changes(now, &old.applied());
+        let said_now = self.said();
+        if let Phase::Active(active) = &mut self.phase {
+            if new.interval.as_nanos() != old.interval.as_nanos() {
+                active.adver = now.after(new.interval.as_nanos());
+            }
+            if said_before != said_now {
+                return Ok(Actions::of([Some(self.advertise())]));
+            }
+        }
+        Ok(Actions::NONE)
+    }
+
+    /// Brings the state in line with the settings, where the old ones differ. The Adver_Timer is
+    /// left to the caller, who knows whether the router advertises now.
+    pub(crate) fn apply_changes(&mut self, now: Instant, old: &Applied) {
+        let new = self.settings;
         if new.priority != old.priority {
             self.effective_priority = new.priority;
         }
@@ -56,19 +75,11 @@ impl VirtualRouter {
         if new.versions == Versions::V2 || (follows_nobody && new.interval != old.interval) {
             self.active_interval = new.interval;
         }
-        let said_now = self.said();
-        if let Phase::Active(active) = &mut self.phase {
-            if new.interval.as_nanos() != old.interval.as_nanos() {
-                active.adver = now.after(new.interval.as_nanos());
-            }
-            if new.announcements != old.announcements {
-                active.schedule.reconfigure(now, &new.announcements);
-            }
-            if said_before != said_now {
-                return Ok(Actions::of([Some(self.advertise())]));
-            }
+        if let Phase::Active(active) = &mut self.phase
+            && new.announcements.refresh() != old.refresh
+        {
+            active.schedule.reconfigure(now, &new.announcements);
         }
-        Ok(Actions::NONE)
     }
 
     /// The contents of an advertisement of this router, without the addresses.

@@ -28,6 +28,13 @@ pub(crate) struct Settings {
     pub(crate) stall: StallPolicy,
 }
 
+/// The settings that are also in the state of a running router, so a change of one changes it.
+pub(crate) struct Applied {
+    pub(crate) priority: Priority,
+    pub(crate) interval: Interval,
+    pub(crate) refresh: Option<Duration>,
+}
+
 impl Settings {
     pub(crate) fn new(config: &Config) -> Result<Self, ConfigError> {
         config.check()?;
@@ -65,6 +72,15 @@ impl Settings {
             announce: self.announcements.public(),
             checksum: self.checksum,
             stall: self.stall,
+        }
+    }
+
+    /// The settings that are also in the state.
+    pub(crate) const fn applied(&self) -> Applied {
+        Applied {
+            priority: self.priority,
+            interval: self.interval,
+            refresh: self.announcements.refresh(),
         }
     }
 

@@ -2,7 +2,7 @@
 
 use core::{net::IpAddr, time::Duration};
 
-use vrrp_proto::{Interval, Priority, Versions};
+use vrrp_proto::{Family, Interval, Priority};
 
 use crate::{
     ActiveRouter, ChecksumEvidence, Config, ConfigError, Counters, Expiry, Instant,
@@ -11,10 +11,12 @@ use crate::{
     backup::Backup,
     preempt::PreemptHold,
     router::{self, Active},
+    settings::Applied,
 };
 
-/// The run-time state of a [`VirtualRouter`], without its [`Config`]. Deadlines are relative to the
-/// moment of the snapshot, so it means the same in a process with another epoch.
+/// The run-time state of a [`VirtualRouter`], and the fields of its [`Config`] that the state
+/// depends on. Deadlines are relative to the moment of the snapshot, so it means the same in a
+/// process with another epoch.
 ///
 /// It is opaque: only [`VirtualRouter::snapshot`] makes one, and its contents are not part of the
 /// public interface. With the feature `serde` it can be stored for a process of the same version of
@@ -61,6 +63,15 @@ pub struct Snapshot {
     /// [`VirtualRouter::counters`].
     #[doc(hidden)]
     pub counters: Counters,
+    /// [`Config::priority`]. A different one in the new configuration becomes the effective one.
+    #[doc(hidden)]
+    pub priority: Priority,
+    /// [`Config::interval`].
+    #[doc(hidden)]
+    pub interval: Interval,
+    /// [`AnnouncePolicy::refresh`](crate::AnnouncePolicy::refresh).
+    #[doc(hidden)]
+    pub refresh_interval: Option<Duration>,
 }
 
 /// The state in a [`Snapshot`].
@@ -151,6 +162,7 @@ impl VirtualRouter {
     #[must_use]
     pub fn snapshot(&self, now: Instant) -> Snapshot {
         let of = |deadline| Deadline::of(deadline, now);
+        let applied = self.settings.applied();
         Snapshot {
             phase: match self.phase {
                 router::Phase::Initialize(cause) => Phase::Initialize { cause },
@@ -180,6 +192,9 @@ impl VirtualRouter {
             last_reason: self.last_reason,
             new_active_reason: self.new_active_reason,
             counters: self.counters,
+            priority: applied.priority,
+            interval: applied.interval,
+            refresh_interval: applied.refresh,
         }
     }
 
@@ -188,14 +203,21 @@ impl VirtualRouter {
     /// the state, such as the addresses of an Active.
     ///
     /// A different configuration applies as in [`reconfigure`](Self::reconfigure), except that
-    /// nothing is advertised at once. A deadline before the new epoch counts as due since the
-    /// epoch.
+    /// nothing is advertised at once, and a changed interval may only make the next advertisement
+    /// earlier. A deadline before the new epoch counts as due since the epoch.
     ///
     /// # Errors
     ///
-    /// As for [`new`](Self::new).
+    /// As for [`new`](Self::new), and for another family.
     pub fn restore(config: Config, snapshot: Snapshot, now: Instant) -> Result<Self, ConfigError> {
         let mut router = Self::new(config)?;
+        let family = Family::of(snapshot.primary_address);
+        if config.family != family {
+            return Err(ConfigError::FamilyChanged {
+                configured: family,
+                requested: config.family,
+            });
+        }
         router.phase = match snapshot.phase {
             Phase::Initialize { cause } => router::Phase::Initialize(cause),
             Phase::Backup {
@@ -236,16 +258,29 @@ impl VirtualRouter {
             }),
         };
         router.primary_address = snapshot.primary_address;
-        router.effective_priority = router
-            .settings
-            .effective_priority(snapshot.effective_priority);
-        if config.versions != Versions::V2 {
-            router.active_interval = snapshot.active_interval;
-        }
+        router.effective_priority = snapshot.effective_priority;
+        router.active_interval = snapshot.active_interval;
         router.checksum_evidence = snapshot.checksum_evidence;
         router.last_reason = snapshot.last_reason;
         router.new_active_reason = snapshot.new_active_reason;
         router.counters = snapshot.counters;
+        router.apply_changes(
+            now,
+            &Applied {
+                priority: snapshot.priority,
+                interval: snapshot.interval,
+                refresh: snapshot.refresh_interval,
+            },
+        );
+        let (settings, effective) = (&router.settings, router.effective_priority);
+        router.effective_priority = settings.effective_priority(effective);
+        let interval = config.interval.as_nanos();
+        if let router::Phase::Active(active) = &mut router.phase
+            && interval != snapshot.interval.as_nanos()
+        {
+            // The Backups have not received the new interval, and still expect the old one.
+            active.adver = active.adver.min(now.after(interval));
+        }
         Ok(router)
     }
 }

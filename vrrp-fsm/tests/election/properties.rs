@@ -402,6 +402,38 @@ proptest! {
     }
 
     #[test]
+    fn a_router_restored_with_another_configuration_is_as_a_reconfigured_one(
+        own in configs(),
+        other in configs(),
+        before in vec(steps(), 0..30),
+    ) {
+        prop_assume!(own.family == other.family);
+        let mut router = VirtualRouter::new(own).unwrap();
+        let mut now = Instant::from_nanos(1 << 55);
+        for step in &before {
+            let _ = take(&mut router, &mut now, step);
+        }
+        let mut heir = VirtualRouter::restore(other, router.snapshot(now), now).unwrap();
+        let mut reconfigured = router;
+        let _ = reconfigured.reconfigure(now, other).unwrap();
+        let mut expected = all_but_counters(&reconfigured);
+        // Nothing is advertised at once, so the Backups still expect the old interval.
+        if let (
+            SnapshotPhase::Active { adver, .. },
+            SnapshotPhase::Active { adver: Deadline::In(old), .. },
+        ) = (&mut expected.phase, all_but_counters(&router).phase)
+            && let Deadline::In(new) = *adver
+        {
+            *adver = Deadline::In(new.min(old));
+        }
+        prop_assert_eq!(all_but_counters(&heir), expected);
+        let _ = heir.handle_timeout(now);
+        if let Some(deadline) = heir.poll_timeout() {
+            prop_assert!(deadline > now, "{} {}", deadline, now);
+        }
+    }
+
+    #[test]
     fn no_sequence_on_any_clock_panics_or_leaves_a_deadline_in_the_past(
         own in configs(),
         start in prop_oneof![any::<u64>(), Just(u64::MAX), Just(0)],

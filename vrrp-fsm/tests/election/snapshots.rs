@@ -1,12 +1,12 @@
 //! Snapshot and restore in special cases; `properties` covers the rest.
 
 use vrrp_fsm::{
-    ChecksumEvidence, ChecksumForms, ChecksumSending, Deadline, Event, Instant, Preempt,
-    SnapshotPhase, StallPolicy, State, VirtualRouter,
+    Action, ChecksumEvidence, ChecksumForms, ChecksumSending, Config, Deadline, Event, Instant,
+    Preempt, ShutdownCause, SnapshotPhase, StallPolicy, State, VirtualRouter,
 };
 use vrrp_proto::{ChecksumForm, ChecksumMatch, Priority};
 
-use crate::host::{Advert, Host, advertise, centis, config, config_v2, ms, seconds};
+use crate::host::{Advert, Host, advertise, announce, centis, config, config_v2, ms, seconds};
 
 /// The same router in a process whose clock started at another time.
 fn handed_over(host: &Host, now: Instant) -> Host {
@@ -15,6 +15,28 @@ fn handed_over(host: &Host, now: Instant) -> Host {
         router: VirtualRouter::restore(host.router.config(), snapshot, now).unwrap(),
         now,
     }
+}
+
+/// The same router in a process with another configuration.
+fn handed_over_to(own: Config, host: &Host) -> Host {
+    let snapshot = host.router.snapshot(host.now);
+    Host {
+        router: VirtualRouter::restore(own, snapshot, host.now).unwrap(),
+        now: host.now,
+    }
+}
+
+/// The actions up to a time, with a limit on the timeouts that are served.
+fn actions_within(host: &mut Host, time: core::time::Duration) -> Vec<Action> {
+    let end = host.now + time;
+    let mut actions = Vec::new();
+    for _ in 0..100 {
+        if host.router.poll_timeout().unwrap() > end {
+            return actions;
+        }
+        actions.append(&mut host.fire());
+    }
+    panic!("the time does not pass {}", host.now);
 }
 
 #[test]
@@ -83,7 +105,7 @@ fn a_deadline_that_never_comes_stays_away() {
 #[test]
 fn initialize_keeps_its_cause_and_its_counters() {
     let mut host = Host::active(config(100));
-    let _ = host.event(Event::Shutdown(vrrp_fsm::ShutdownCause::Group));
+    let _ = host.event(Event::Shutdown(ShutdownCause::Group));
     let heir = handed_over(&host, Instant::ZERO);
     assert_eq!(heir.router, host.router);
 }
@@ -109,4 +131,90 @@ fn another_configuration_counts() {
     assert_eq!(fixed.checksum_forms(), pseudo_header);
 
     assert!(VirtualRouter::restore(config(0), snapshot, host.now).is_err());
+}
+
+/// Version 3 at 30 s without second bursts, refreshed this often.
+fn refreshing(refresh: Option<core::time::Duration>) -> Config {
+    let mut own = config(100);
+    own.interval = centis(3000);
+    own.announce.second_burst_after = None;
+    own.announce.refresh = refresh;
+    own
+}
+
+#[test]
+fn without_a_refresh_a_restored_active_does_not_announce_again() {
+    let host = Host::active(refreshing(Some(ms(10_000))));
+    let mut heir = handed_over_to(refreshing(None), &host);
+    assert_eq!(actions_within(&mut heir, ms(30_000)), [advertise(100)]);
+}
+
+#[test]
+fn a_new_or_changed_refresh_starts_when_an_active_is_restored() {
+    for before in [None, Some(ms(2000)), Some(ms(60_000))] {
+        let mut host = Host::active(refreshing(before));
+        host.pass(ms(1000));
+        let mut heir = handed_over_to(refreshing(Some(ms(10_000))), &host);
+        assert_eq!(heir.remaining(), ms(10_000), "{before:?}");
+        assert_eq!(heir.fire(), [announce(1)]);
+        assert_eq!(heir.remaining(), ms(10_000));
+    }
+}
+
+#[test]
+fn a_snapshot_that_refreshes_without_an_interval_does_not_loop() {
+    let host = Host::active(refreshing(None));
+    let mut snapshot = host.router.snapshot(host.now);
+    let SnapshotPhase::Active { refresh, .. } = &mut snapshot.phase else {
+        panic!("Active");
+    };
+    *refresh = Deadline::In(ms(10_000));
+    let mut heir = Host {
+        router: VirtualRouter::restore(host.router.config(), snapshot, host.now).unwrap(),
+        now: host.now,
+    };
+    let once = [announce(1), advertise(100)];
+    assert_eq!(actions_within(&mut heir, ms(30_000)), once);
+}
+
+#[test]
+fn under_another_priority_a_restored_router_has_that_priority() {
+    for (before, after) in [(100, 200), (200, 100), (255, 100), (100, 255)] {
+        let heir = handed_over_to(config(after), &Host::active(config(before)));
+        let effective = heir.router.effective_priority().get();
+        assert_eq!(effective, after, "{before} before");
+    }
+}
+
+#[test]
+fn under_another_interval_a_restored_active_advertises_by_the_earlier_of_both() {
+    let every = |interval| {
+        let mut own = config(100);
+        own.interval = centis(interval);
+        own
+    };
+    let mut host = Host::active(every(4000));
+    host.pass(ms(500));
+    let mut heir = handed_over_to(every(100), &host);
+    assert_eq!(heir.router.active_interval(), centis(100));
+    assert_eq!(heir.remaining(), ms(1000), "the new interval");
+    assert_eq!(heir.fire(), [advertise(100)]);
+
+    // Backups expect the old interval until they receive the new one.
+    let mut host = Host::active(every(100));
+    host.pass(ms(500));
+    let mut heir = handed_over_to(every(4000), &host);
+    assert_eq!(heir.remaining(), ms(500), "the old one");
+    assert_eq!(heir.fire(), [advertise(100)]);
+}
+
+#[test]
+fn a_snapshot_of_the_other_family_is_refused() {
+    let own = Config::new(crate::host::vrid(), vrrp_proto::Family::Ipv6);
+    let ipv6 = Host::started(own).router.snapshot(Instant::ZERO);
+    let refused = VirtualRouter::restore(config(100), ipv6, Instant::ZERO).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "family IPv4 is not IPv6: it cannot change while the virtual router lives"
+    );
 }

@@ -84,7 +84,7 @@ struct RouterState {
 
 /// The first line of a state in bytes.
 #[cfg(feature = "serde")]
-const VERSION: &[u8] = b"vrrp-net hand-over 2\n";
+const VERSION: &[u8] = b"vrrp-net hand-over 3\n";
 
 /// A [`HandOver`] in bytes.
 #[cfg(feature = "serde")]

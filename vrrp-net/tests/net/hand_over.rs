@@ -572,7 +572,7 @@ fn take_over_rejects_foreign_state() {
         "state",
     ];
     assert_eq!(fields, expected);
-    let error = HandOver::from_parts(b"vrrp-net hand-over 3\n{}", Vec::new()).unwrap_err();
+    let error = HandOver::from_parts(b"vrrp-net hand-over 2\n{}", Vec::new()).unwrap_err();
     assert!(error.to_string().contains("another version"), "{error}");
 }
 

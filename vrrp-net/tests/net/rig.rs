@@ -312,7 +312,7 @@ pub(crate) fn bytes(state: &Value) -> Vec<u8> {
     [HAND_OVER, &serde_json::to_vec(state).unwrap()].concat()
 }
 
-const HAND_OVER: &[u8] = b"vrrp-net hand-over 2\n";
+const HAND_OVER: &[u8] = b"vrrp-net hand-over 3\n";
 
 /// The waiting notifications of a driver.
 pub(crate) fn notifications(driver: &mut Driver) -> impl Iterator<Item = Notification> {
