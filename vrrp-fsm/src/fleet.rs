@@ -825,6 +825,11 @@ impl VrrpRouter {
     /// Allows an Active's advertisements to be sent up to `longest` early or late (at most 1/16 of
     /// the interval), so that many routers share a system call. The schedule does not drift, and
     /// the timers of Backups are served on time. Default zero.
+    ///
+    /// With [`missed_advertisements`](crate::Config::missed_advertisements) of 1 an Active keeps
+    /// its schedule. Otherwise no Backup takes over while all advertisements arrive, but one with a
+    /// priority above 224 may take over one lost advertisement sooner, because its Skew_Time is
+    /// less than the two sixteenths.
     pub fn set_patience(&mut self, longest: Duration) {
         let patience = nanos(longest);
         if core::mem::replace(&mut self.output.patience, patience) == patience {

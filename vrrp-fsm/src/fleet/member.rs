@@ -262,8 +262,18 @@ impl Entry {
     }
 
     /// By how many nanoseconds an advertisement of the router may leave the schedule.
+    ///
+    /// An early advertisement and a late one are up to an interval and two tolerances apart, an
+    /// eighth more than the interval. Active_Down_Interval must be longer: two intervals always
+    /// are, but one interval leaves Skew_Time only, for the highest priorities a 256th of the
+    /// interval or two. The delays of hosts and network need all of it, so the router keeps its
+    /// schedule there. Its own `missed_advertisements` counts, because those of its Backups are
+    /// unknown and should be the same.
     #[inline]
     pub(super) fn tolerance(&self, patience: u64) -> u64 {
+        if self.router.settings.missed_advertisements == 1 {
+            return 0;
+        }
         let share = self.router.settings.interval.as_nanos() / 16;
         share.min(patience)
     }

@@ -225,3 +225,54 @@ fn with_patience_backups_and_short_intervals_are_served_in_time() {
     let sixteenth = core::time::Duration::from_micros(2_500);
     assert_eq!(fleet.poll_timeout(), Some(adver + sixteenth));
 }
+
+#[test]
+fn with_patience_no_backup_takes_over_while_every_advertisement_arrives() {
+    use core::time::Duration;
+    for missed in [1, 2, 3] {
+        let mut lan = Lan::new(2);
+        let mut backups = Vec::new();
+        for number in 1..=40_u8 {
+            // A Backup of the highest priority waits least. It may not preempt.
+            let mut router = member(number.into(), 200);
+            router.config.interval = vrrp_proto::Interval::centis(10).unwrap();
+            router.config.missed_advertisements = missed;
+            let _active = lan.add(0, router.clone());
+            lan.run(ms(1_000) + Duration::from_micros(u64::from(number) * 130));
+            router.config.priority = vrrp_proto::Priority::new(254);
+            router.config.preempt = vrrp_fsm::Preempt::Never;
+            backups.push(lan.add(1, router));
+        }
+        lan.fleet(0).set_patience(ms(10));
+        // Each Active leaves its schedule in both directions, as the others make it.
+        for turn in 0..400_u64 {
+            lan.run(Duration::from_micros(1_000 + turn * 997 % 9_000));
+            let now = lan.now;
+            lan.fleet(0).handle_timeout(now);
+            lan.exchange_all();
+        }
+        for id in backups {
+            assert_eq!(lan.state(1, id), State::Backup, "{missed} missed");
+        }
+    }
+}
+
+#[test]
+fn with_patience_an_active_whose_backups_wait_for_one_advertisement_keeps_its_schedule() {
+    let mut lan = Lan::new(1);
+    let mut router = member(1, 200);
+    router.config.missed_advertisements = 1;
+    let id = lan.add(0, router.clone());
+    lan.run(ms(6_000));
+    let now = lan.now;
+    let fleet = lan.fleet(0);
+    fleet.set_patience(ms(10));
+    let due = fleet.get(id).unwrap().poll_timeout();
+    assert_eq!(fleet.poll_timeout(), due);
+    router.config.missed_advertisements = 2;
+    fleet.reconfigure(now, id, router.clone()).unwrap();
+    assert_eq!(fleet.poll_timeout(), due.map(|due| due + ms(10)));
+    router.config.missed_advertisements = 1;
+    fleet.reconfigure(now, id, router).unwrap();
+    assert_eq!(fleet.poll_timeout(), due);
+}
