@@ -9,12 +9,13 @@ use std::{
 use ipnet::IpNet;
 use ipvs_netlink::{
     AsyncClient, DestinationKey, Error, ServiceKey, Timeouts, VirtualServer,
+    message::Change,
     plan::{Drain, Policy, ReconcileReport, Reconciler, Scope, Wanted},
 };
 use vrrp_examples::kubernetes::{Node, Objects, Problem, Settings, WantedTable};
 
 use crate::{
-    interface::{Addresses, Interface, InterfaceError},
+    interface::{AddressReport, Addresses, Interface, InterfaceError},
     options::Configuration,
     ownership::Ownership,
     schedule::Extent,
@@ -62,15 +63,49 @@ pub(crate) enum SyncError {
 #[derive(Debug, Default)]
 pub(crate) struct Outcome {
     pub(crate) report: ReconcileReport,
-    /// Addresses that were added and removed.
-    pub(crate) added: usize,
-    pub(crate) removed: usize,
+    pub(crate) addresses: AddressReport,
 }
 
 impl Outcome {
     /// Whether nothing has to be tried again.
     pub(crate) fn is_success(&self) -> bool {
-        self.report.is_complete()
+        self.report.is_complete() && self.addresses.refused.is_none()
+    }
+}
+
+/// Which unwanted services a report shows as gone.
+struct Removals {
+    /// Whether the absence of a service from the table proves anything.
+    is_conclusive: bool,
+    /// Services with a change that was not made.
+    unfinished: BTreeSet<ServiceKey>,
+    deleted: BTreeSet<ServiceKey>,
+}
+
+impl Removals {
+    fn new(report: &ReconcileReport) -> Self {
+        let failed = report.failed.iter().map(|failure| &failure.step);
+        let unfinished = failed.chain(&report.held_back);
+        let applied = report.applied.iter();
+        Self {
+            is_conclusive: !report.may_be_incomplete && !report.contended,
+            unfinished: unfinished
+                .filter_map(|step| step.change.service())
+                .collect(),
+            deleted: applied
+                .filter_map(|step| match step.change {
+                    Change::DeleteService(key) => Some(key),
+                    _ => None,
+                })
+                .collect(),
+        }
+    }
+
+    /// Whether an unwanted service is gone, provided that the synchronization covered it: the
+    /// kernel has deleted it, or it is in no table that was read as a whole. Every change that an
+    /// existing one needs was made or is in the report, so refusals of others do not matter.
+    fn is_gone(&self, key: &ServiceKey) -> bool {
+        !self.unfinished.contains(key) && (self.is_conclusive || self.deleted.contains(key))
     }
 }
 
@@ -148,16 +183,10 @@ impl Controller {
                 (self.reconcile_some(&concerned).await?, Some(concerned))
             }
         };
-        if report.is_complete() {
-            self.release(concerned.as_deref())?;
-        }
-        let (added, removed) = self.bind(concerned.as_deref()).await?;
+        self.release(concerned.as_deref(), &Removals::new(&report))?;
+        let addresses = self.bind(concerned.as_deref()).await;
         self.pending.clear();
-        Ok(Outcome {
-            report,
-            added,
-            removed,
-        })
+        Ok(Outcome { report, addresses })
     }
 
     /// Brings the wanted table up to date.
@@ -185,9 +214,14 @@ impl Controller {
     }
 
     /// Gives up services that are gone: of these, or of all.
-    fn release(&mut self, concerned: Option<&[ServiceKey]>) -> Result<(), SyncError> {
+    fn release(
+        &mut self,
+        concerned: Option<&[ServiceKey]>,
+        removals: &Removals,
+    ) -> Result<(), SyncError> {
         let is_gone = |key: &ServiceKey| {
             self.wanted.server(key).is_none()
+                && removals.is_gone(key)
                 && !self.is_draining(key)
                 && !is_excluded(&self.excluded, key)
         };
@@ -212,12 +246,9 @@ impl Controller {
             .is_some_and(|((draining, _), _)| draining == service)
     }
 
-    /// Adds and removes addresses: of these services, or all. Returns how many of each. Services
-    /// that are left as they are keep their addresses.
-    async fn bind(
-        &mut self,
-        concerned: Option<&[ServiceKey]>,
-    ) -> Result<(usize, usize), SyncError> {
+    /// Adds and removes addresses: of these services, or all. Services that are left as they are
+    /// keep their addresses.
+    async fn bind(&mut self, concerned: Option<&[ServiceKey]>) -> AddressReport {
         let wanted = self.wanted.addresses();
         let candidates: BTreeSet<IpAddr> = match concerned {
             Some(concerned) => concerned.iter().filter_map(address).collect(),
@@ -238,11 +269,11 @@ impl Controller {
         };
         let missing: Vec<_> = candidates.iter().copied().filter(is_missing).collect();
         let unwanted: Vec<_> = candidates.iter().copied().filter(is_unwanted).collect();
-        self.interface.add(&mut self.addresses, &missing).await?;
-        self.interface
-            .remove(&mut self.addresses, &unwanted)
-            .await?;
-        Ok((missing.len(), unwanted.len()))
+        let mut report = AddressReport::default();
+        let (interface, addresses) = (&self.interface, &mut self.addresses);
+        interface.add(addresses, &missing, &mut report).await;
+        interface.remove(addresses, &unwanted, &mut report).await;
+        report
     }
 
     /// Reads the whole table. Services are this program's if it made them, or if their address is
@@ -289,10 +320,12 @@ impl Controller {
     pub(crate) async fn clean_up(&mut self) -> Result<Outcome, SyncError> {
         self.objects = Objects::default();
         self.reconciler = Reconciler::new(Policy::AT_ONCE);
-        let outcome = self.synchronize(Extent::Full).await?;
+        let mut outcome = self.synchronize(Extent::Full).await?;
         let is_left = |key: &ServiceKey| is_excluded(&self.excluded, key);
         if !self.ownership.keys().any(is_left) {
             self.interface.delete().await?;
+            // Its addresses went with it.
+            outcome.addresses.refused = None;
         }
         Ok(outcome)
     }
@@ -340,4 +373,79 @@ fn address(key: &ServiceKey) -> Option<IpAddr> {
 
 fn is_excluded(networks: &[IpNet], key: &ServiceKey) -> bool {
     address(key).is_some_and(|address| networks.iter().any(|network| network.contains(&address)))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use ipvs_netlink::{
+        Errno, Refusal,
+        plan::{Failure, Step, Why},
+    };
+
+    use super::*;
+
+    fn key(number: u8) -> ServiceKey {
+        ServiceKey::tcp(([10, 96, 0, number], 80))
+    }
+
+    fn deletion(number: u8) -> Step {
+        Step {
+            change: Change::DeleteService(key(number)),
+            why: Why::Unwanted,
+        }
+    }
+
+    fn refused(number: u8) -> Failure {
+        let step = deletion(number);
+        let refusal = Refusal {
+            request: step.change.into(),
+            errno: Errno(16),
+        };
+        Failure {
+            step,
+            error: Error::Refused(Box::new(refusal)),
+        }
+    }
+
+    fn gone(report: &ReconcileReport) -> [bool; 3] {
+        let removals = Removals::new(report);
+        [1, 2, 3].map(|number| removals.is_gone(&key(number)))
+    }
+
+    #[test]
+    fn a_refused_deletion_keeps_its_own_service_only() {
+        let report = ReconcileReport {
+            applied: vec![deletion(1)],
+            failed: vec![refused(2)],
+            ..ReconcileReport::default()
+        };
+        assert_eq!(gone(&report), [true, false, true]);
+    }
+
+    #[test]
+    fn a_removal_that_is_held_back_keeps_its_service() {
+        let report = ReconcileReport {
+            held_back: vec![deletion(2)],
+            ..ReconcileReport::default()
+        };
+        assert_eq!(gone(&report), [true, false, true]);
+    }
+
+    #[test]
+    fn where_absence_proves_nothing_only_deleted_services_are_gone() {
+        let report = ReconcileReport {
+            applied: vec![deletion(1)],
+            failed: vec![refused(2)],
+            may_be_incomplete: true,
+            ..ReconcileReport::default()
+        };
+        assert_eq!(gone(&report), [true, false, false]);
+        let report = ReconcileReport {
+            may_be_incomplete: false,
+            contended: true,
+            ..report
+        };
+        assert_eq!(gone(&report), [true, false, false]);
+    }
 }

@@ -37,6 +37,36 @@ pub(crate) enum InterfaceError {
     },
 }
 
+/// The result of changes of addresses.
+#[derive(Debug, Default)]
+pub(crate) struct AddressReport {
+    pub(crate) added: usize,
+    pub(crate) removed: usize,
+    pub(crate) refused: Option<RefusedAddresses>,
+}
+
+/// The addresses that could not be added or removed. The error of the first one stands for all.
+#[derive(Debug, thiserror::Error)]
+#[error("{first} (addresses refused: {count})")]
+pub(crate) struct RefusedAddresses {
+    first: InterfaceError,
+    pub(crate) count: usize,
+}
+
+impl AddressReport {
+    fn refuse(&mut self, error: InterfaceError, count: usize) {
+        match &mut self.refused {
+            Some(refused) => refused.count += count,
+            None => {
+                self.refused = Some(RefusedAddresses {
+                    first: error,
+                    count,
+                });
+            }
+        }
+    }
+}
+
 fn failed(doing: impl Into<String>) -> impl FnOnce(rtnetlink::Error) -> InterfaceError {
     let doing = doing.into();
     |error| InterfaceError::Netlink { doing, error }
@@ -131,18 +161,23 @@ impl Interface {
         Ok(None)
     }
 
-    /// Adds addresses, and the interface if there is none.
+    /// Adds addresses, and the interface if there is none. An address that the kernel refuses does
+    /// not keep others out: it is refused again each time, and the others would never be added.
     pub(crate) async fn add(
         &self,
         addresses: &mut Addresses,
         missing: &[IpAddr],
-    ) -> Result<(), InterfaceError> {
+        report: &mut AddressReport,
+    ) {
         if missing.is_empty() {
-            return Ok(());
+            return;
         }
         let index = match addresses.index {
             Some(index) => index,
-            None => self.create().await?,
+            None => match self.create().await {
+                Ok(index) => index,
+                Err(error) => return report.refuse(error, missing.len()),
+            },
         };
         addresses.index = Some(index);
         let missing: Vec<_> = missing
@@ -152,15 +187,18 @@ impl Interface {
         for batch in missing.chunks(BATCH) {
             // Another program may have been faster.
             let flags = NLM_F_CREATE | NLM_F_REPLACE;
-            if !self
+            let is_accepted = self
                 .is_accepted(batch, flags, RouteNetlinkMessage::NewAddress)
-                .await
-            {
-                self.add_one_by_one(batch, index).await?;
+                .await;
+            for (address, message) in batch {
+                if !is_accepted && let Err(error) = self.add_one(index, *address).await {
+                    report.refuse(error, 1);
+                    continue;
+                }
+                addresses.bound.insert(*address, message.clone());
+                report.added += 1;
             }
-            addresses.bound.extend(batch.iter().cloned());
         }
-        Ok(())
     }
 
     /// Sends a request for each address at once, and returns whether the kernel accepted all.
@@ -189,22 +227,11 @@ impl Interface {
         is_accepted
     }
 
-    /// Adds addresses, and reports the first one that the kernel refuses.
-    async fn add_one_by_one(
-        &self,
-        batch: &[(IpAddr, AddressMessage)],
-        index: u32,
-    ) -> Result<(), InterfaceError> {
-        for (address, _) in batch {
-            let length = prefix_length(*address);
-            let request = self.handle.address().add(index, *address, length);
-            request
-                .replace()
-                .execute()
-                .await
-                .map_err(failed(format!("add {address}/{length} to {}", self.name)))?;
-        }
-        Ok(())
+    async fn add_one(&self, index: u32, address: IpAddr) -> Result<(), InterfaceError> {
+        let length = prefix_length(address);
+        let request = self.handle.address().add(index, address, length);
+        let added = request.replace().execute().await;
+        added.map_err(failed(format!("add {address}/{length} to {}", self.name)))
     }
 
     /// Creates the interface. It answers no ARP requests and is up.
@@ -222,46 +249,46 @@ impl Interface {
         }
     }
 
-    /// Removes addresses.
+    /// Removes addresses. A refusal does not keep others, as in [`add`](Self::add).
     pub(crate) async fn remove(
         &self,
         addresses: &mut Addresses,
         unwanted: &[IpAddr],
-    ) -> Result<(), InterfaceError> {
+        report: &mut AddressReport,
+    ) {
         let unwanted: Vec<_> = unwanted
             .iter()
             .filter_map(|address| Some((*address, addresses.bound.get(address)?.clone())))
             .collect();
         for batch in unwanted.chunks(BATCH) {
-            if !self
+            let is_accepted = self
                 .is_accepted(batch, 0, RouteNetlinkMessage::DelAddress)
-                .await
-            {
-                self.remove_one_by_one(batch).await?;
-            }
-            for (address, _) in batch {
+                .await;
+            for (address, message) in batch {
+                if !is_accepted && let Err(error) = self.remove_one(*address, message).await {
+                    report.refuse(error, 1);
+                    continue;
+                }
                 addresses.bound.remove(address);
+                report.removed += 1;
             }
         }
-        Ok(())
     }
 
-    /// Removes addresses that are there, and reports the first one that the kernel refuses.
-    async fn remove_one_by_one(
+    /// Removes an address, if it is there.
+    async fn remove_one(
         &self,
-        batch: &[(IpAddr, AddressMessage)],
+        address: IpAddr,
+        message: &AddressMessage,
     ) -> Result<(), InterfaceError> {
-        for (address, message) in batch {
-            let request = self.handle.address().del(message.clone());
-            match request.execute().await {
-                Err(error) if !is_missing(&error) => {
-                    let doing = format!("remove {address} from {}", self.name);
-                    return Err(failed(doing)(error));
-                }
-                Ok(()) | Err(_) => {}
-            }
+        let removed = self.handle.address().del(message.clone()).execute().await;
+        match removed {
+            Err(error) if !is_missing(&error) => Err(failed(format!(
+                "remove {address} from {}",
+                self.name
+            ))(error)),
+            Ok(()) | Err(_) => Ok(()),
         }
-        Ok(())
     }
 
     /// Deletes the interface.

@@ -398,7 +398,8 @@ fn show(outcome: &Outcome) {
     } else {
         report(format_args!("{} changes of the table", applied.len()));
     }
-    for (number, verb) in [(outcome.added, "added"), (outcome.removed, "removed")] {
+    let addresses = &outcome.addresses;
+    for (number, verb) in [(addresses.added, "added"), (addresses.removed, "removed")] {
         if number > 0 {
             report(format_args!("{number} addresses {verb}"));
         }
@@ -410,6 +411,9 @@ fn show(outcome: &Outcome) {
         complain(format_args!(
             "skipped, no replacement could be added: {step}"
         ));
+    }
+    if let Some(refused) = &addresses.refused {
+        complain(format_args!("{refused}"));
     }
     if outcome.report.contended {
         complain(format_args!(

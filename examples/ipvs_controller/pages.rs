@@ -237,7 +237,9 @@ impl Pages {
         drop(histogram);
         if let Ok(outcome) = result {
             metrics.changes.inc_by(outcome.report.applied.len() as u64);
-            metrics.refused.inc_by(outcome.report.failed.len() as u64);
+            let addresses = outcome.addresses.refused.as_ref().map_or(0, |it| it.count);
+            let refused = outcome.report.failed.len() + addresses;
+            metrics.refused.inc_by(refused as u64);
         }
         for kind in [ObjectKind::Service, ObjectKind::EndpointSlice] {
             let number = controller.objects.count(kind);
@@ -261,9 +263,11 @@ impl Pages {
             if let Ok(outcome) = result {
                 let failed = outcome.report.failed.iter();
                 let rejected = outcome.report.rejected.iter();
+                let addresses = outcome.addresses.refused.iter();
                 status.refused = failed
                     .map(|failure| failure.error.to_string())
                     .chain(rejected.map(ToString::to_string))
+                    .chain(addresses.map(ToString::to_string))
                     .collect();
             }
             [status.services, status.destinations, status.addresses] =

@@ -36,6 +36,8 @@ fn main() -> ExitCode {
         a_changed_file_changes_that_service_alone,
         addresses_follow_changes_without_a_full_synchronization,
         an_interface_that_another_program_deleted_is_made_again,
+        an_address_that_the_kernel_refuses_holds_up_no_other,
+        a_refused_change_holds_up_no_service_that_left,
         a_file_with_a_fault_keeps_its_objects_and_is_shown,
         a_removed_endpoint_keeps_its_connections_until_its_deadline,
         a_flushed_table_is_repaired_within_the_sync_period,
@@ -295,6 +297,62 @@ fn an_interface_that_another_program_deleted_is_made_again() {
     run("/usr/bin/ip", "link delete kube-ipvs0");
     files.put("two.yaml", &service("two", 2, &[2]));
     wait_for_bound(&["10.96.0.1/32", "10.96.0.2/32"]);
+}
+
+/// Synchronizes once, and returns the errors.
+#[track_caller]
+fn once_with_errors(files: &Files) -> String {
+    let mut command = files.command(&files.objects());
+    let output = command.arg("--once").output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+fn an_address_that_the_kernel_refuses_holds_up_no_other() {
+    /// More than the program puts into one datagram.
+    const MANY: u8 = 100;
+    let files = Files::new();
+    files.put("one.yaml", &service("one", 1, &[1]));
+    files.once(&[]);
+    fs::remove_file(files.objects().join("one.yaml")).unwrap();
+    let others: Vec<_> = (2..MANY).map(|it| format!("fd00::{it:x}")).collect();
+    // The kernel takes no multicast address for an interface.
+    let refused = ["224.0.0.9", "ff02::5"].map(str::to_owned);
+    let external = [&refused[..1], &others, &refused[1..]].concat();
+    let two = serde_json::json!({
+        "kind": "Service", "apiVersion": "v1", "metadata": {"name": "two"},
+        "spec": {
+            "clusterIP": "fd00::1",
+            "externalIPs": external,
+            "ports": [{"port": 80}],
+        },
+    });
+    files.put("two.json", &two.to_string());
+    let mut expected: Vec<_> = (1..MANY).map(|it| format!("fd00::{it:x}/128")).collect();
+    expected.sort();
+    for _attempt in 0..2 {
+        let errors = once_with_errors(&files);
+        assert_eq!(bound(), expected, "{errors}");
+        let first = "add 224.0.0.9/32 to kube-ipvs0: ";
+        assert!(errors.contains(first), "{errors}");
+        assert!(errors.contains("(addresses refused: 2)"), "{errors}");
+    }
+}
+
+fn a_refused_change_holds_up_no_service_that_left() {
+    let files = Files::new();
+    files.put("one.yaml", &service("one", 1, &[1]));
+    files.put("two.yaml", &service("two", 2, &[2]));
+    files.once(&[]);
+    fs::remove_file(files.objects().join("two.yaml")).unwrap();
+    // The kernel takes no multicast address as a destination.
+    let faulty = service("one", 1, &[1, 9]).replace("10.1.0.9", "224.0.0.9");
+    files.put("one.yaml", &faulty);
+    let errors = once_with_errors(&files);
+    assert!(errors.contains("224.0.0.9"), "{errors}");
+    let left = fs::read_to_string(files.state()).unwrap();
+    assert_eq!(left, "tcp 10.96.0.1:80\n");
+    assert_eq!(bound(), ["10.96.0.1/32"]);
 }
 
 fn a_file_with_a_fault_keeps_its_objects_and_is_shown() {
