@@ -379,6 +379,7 @@ impl VirtualRouter {
     }
 
     /// Advertises ahead of the schedule, which stays, if an Active's Adver_Timer fires by `until`.
+    #[cfg(feature = "alloc")]
     pub(crate) fn advertise_ahead(&mut self, until: Instant) -> Actions {
         match &mut self.phase {
             Phase::Active(active) if active.adver.is_due(until) => {
