@@ -2,12 +2,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    io::ErrorKind,
     net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
     process::Command,
     sync::Arc,
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use ipvs_netlink::{ServiceKey, pool::VirtualServer};
@@ -40,6 +41,9 @@ const LIMITS: Limits = Limits {
 
 /// The most scripts that may wait.
 const WAITING: usize = 4096;
+
+/// How long a successor waits for the port of the pages.
+const PAGE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How long all scripts together may run once the daemon ends.
 const AT_THE_END: Duration = Duration::from_secs(20);
@@ -316,9 +320,24 @@ impl Run {
     /// Opens the port for pages. The virtual servers run without it too.
     async fn listen(&self) -> Control {
         let mut control = Control::new();
-        if let Some(page) = self.page
-            && let Err(error) = control.listen_tcp(page).await
-        {
+        let Some(page) = self.page else {
+            return control;
+        };
+        let end = Instant::now() + PAGE_PATIENCE;
+        let result = loop {
+            match control.listen_tcp(page).await {
+                // The daemon before has it until it has ended.
+                Err(error)
+                    if error.kind() == ErrorKind::AddrInUse
+                        && self.surroundings.is_successor
+                        && Instant::now() < end =>
+                {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                result => break result,
+            }
+        };
+        if let Err(error) = result {
             self.log.warning(&format!("--page {page}: {error}"));
         }
         control

@@ -142,8 +142,12 @@ impl Rig {
 
     /// Starts a successor of the running program, which then has to end.
     fn replace(&mut self) {
+        self.replace_with(&["-C"]);
+    }
+
+    fn replace_with(&mut self, options: &[&str]) {
         let mut before = self.program.take().unwrap();
-        self.run(&["-C", "--replace"]);
+        self.run(&[options, &["--replace"]].concat());
         assert_eq!(before.wait().code(), Some(0));
     }
 
@@ -305,10 +309,11 @@ fn pages_show_the_virtual_servers() {
 ";
     let mut rig = Rig::new(config);
     let _server = rig.serve("10.0.0.1:80");
-    rig.run(&["-C", "--page", "127.0.0.1:8404"]);
+    let options = ["-C", "--page", "127.0.0.1:8404"];
+    rig.run(&options);
+    let namespace = rig.namespace.clone();
     let get = |path: &str| {
-        let mut stream = rig
-            .namespace
+        let mut stream = namespace
             .run(|| TcpStream::connect("127.0.0.1:8404"))
             .ok()?;
         write!(stream, "GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").ok()?;
@@ -324,6 +329,11 @@ fn pages_show_the_virtual_servers() {
     assert!(page.contains("<h2>tcp 192.0.2.1:80</h2>"), "{page}");
     let json = get("/status.json").unwrap();
     assert!(json.contains("\"server\": \"10.0.0.1:80\""), "{json}");
+    // A successor has them, too.
+    for _ in 0..3 {
+        rig.replace_with(&options);
+        wait_for(up, LIMIT / 3, is_up).unwrap();
+    }
     rig.end();
 }
 
