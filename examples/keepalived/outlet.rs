@@ -3,6 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -105,7 +106,10 @@ impl Outlet {
         }
         let named = outlet.own_fifos();
         for path in inherited.iter().filter(|it| !named.contains(it)) {
-            let _ = fs::remove_file(path);
+            // Another program may have put something else there.
+            if fs::symlink_metadata(path).is_ok_and(|it| it.file_type().is_fifo()) {
+                let _ = fs::remove_file(path);
+            }
         }
         outlet.set_mail(global);
         outlet
