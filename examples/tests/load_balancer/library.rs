@@ -193,12 +193,13 @@ fn what_another_program_changes_is_put_right() {
             "ipvsadm -D -t 192.0.2.1:80",
         ] {
             run(edit);
-            let edited = Instant::now();
-            until(&mut balancer, |notice| matches!(notice, Notice::Changed(_))).await;
+            let changed = |notice: &Notice| matches!(notice, Notice::Changed(_));
+            let notices = until(&mut balancer, changed).await;
             until(&mut balancer, is_compared).await;
             assert_eq!(table(), [SERVICE, FIRST, SECOND], "{edit}");
-            // One interval, and the delay of a guest on a busy machine.
-            assert!(edited.elapsed() < Duration::from_secs(10), "{edit}");
+            // One interval: a comparison that began before the edit, and the next one.
+            let before = notices.iter().filter(|it| is_compared(it)).count();
+            assert!(before <= 1, "{edit}: {notices:#?}");
         }
     });
 }
@@ -281,17 +282,18 @@ fn make_a_foreign_service() {
 }
 
 /// Waits until the service exists again and the table was compared. Checks that this took one
-/// interval, the pause after an error, and the delay of a busy machine.
-async fn is_right_again(balancer: &mut Balancer, since: Instant) -> Vec<Notice> {
+/// interval: that at most one comparison, which began before, ended without the service.
+async fn is_right_again(balancer: &mut Balancer) -> Vec<Notice> {
     let added = |notice: &Notice| matches!(notice, Notice::Changed(step) if matches!(step.change, Change::AddService(_)));
     let mut notices = until(balancer, added).await;
+    let before = notices.iter().filter(|it| is_compared(it)).count();
+    assert!(before <= 1, "{notices:#?}");
     notices.extend(until(balancer, is_compared).await);
     assert_eq!(
         table(),
         [SERVICE, FOREIGN, FIRST, SECOND, FOREIGN_SERVER],
         "{notices:#?}"
     );
-    assert!(since.elapsed() < Duration::from_secs(10), "{notices:#?}");
     notices
 }
 
@@ -309,8 +311,7 @@ fn after_a_socket_that_failed_the_table_is_right_within_an_interval() {
         for round in 0..5 {
             break_netlink_sockets();
             run("ipvsadm -D -t 192.0.2.1:80");
-            let broken = Instant::now();
-            let notices = is_right_again(&mut balancer, broken).await;
+            let notices = is_right_again(&mut balancer).await;
             let reported = notices.iter().filter(|it| matches!(it, Notice::Trouble(_)));
             assert_eq!(reported.count(), 1, "{round}: {notices:#?}");
         }
@@ -379,8 +380,7 @@ fn after_a_stall_no_server_is_out_and_the_table_is_right_within_an_interval() {
             run("ipvsadm -D -t 192.0.2.1:80");
             // Everything in this thread stops: checks and comparisons.
             thread::sleep(Duration::from_millis(stall));
-            let stalled = Instant::now();
-            let mut notices = is_right_again(&mut balancer, stalled).await;
+            let mut notices = is_right_again(&mut balancer).await;
             notices.extend(until(&mut balancer, is_compared).await);
             let down = notices.iter().any(|it| it.to_string().contains(" down"));
             assert!(!down, "{round}: {notices:#?}");

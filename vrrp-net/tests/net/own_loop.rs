@@ -273,7 +273,8 @@ fn reports_and_faults_of_other_threads_take_effect_and_refusals_come_back() {
     one.wait_for_state(State::Backup);
     one.handle.report(object, Report::Down).unwrap();
     one.wait_for_state(State::Initialize);
-    assert!(start.elapsed() < Duration::from_secs(10));
+    // A single wait for a timer takes longer.
+    assert!(start.elapsed() < Duration::from_secs(40));
     one.handle.report(ObjectId::nth(77), Report::Up).unwrap();
     one.handle.call(|_| ()).unwrap();
     // No timer wakes the driver up.

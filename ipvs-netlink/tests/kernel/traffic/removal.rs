@@ -21,6 +21,7 @@ use ipvs_netlink::{
     plan::{Policy, Reconciler, Wanted},
     sysctl::{Setting, Sysctls},
 };
+use nix::sys::socket::{setsockopt, sockopt};
 use vrrp_lab::{GuestTest, guest_tests, wait_for};
 
 pub(crate) fn tests() -> Vec<GuestTest> {
@@ -130,10 +131,13 @@ struct Talk {
 
 impl Talk {
     fn start(mut conversation: Conversation) -> Self {
-        // The kernel doubles the time between retransmissions. After a time without an answer, the
-        // next one leaves within twice that time.
-        let patience = Some(3 * PATIENCE);
-        conversation.stream.set_read_timeout(patience).unwrap();
+        // Only a packet of the client is answered with a reset. One that has received everything
+        // and waits sends probes; the others send again, after ever longer pauses.
+        let stream = &conversation.stream;
+        setsockopt(stream, sockopt::KeepAlive, &true).unwrap();
+        setsockopt(stream, sockopt::TcpKeepIdle, &1).unwrap();
+        setsockopt(stream, sockopt::TcpKeepInterval, &1).unwrap();
+        stream.set_read_timeout(None).unwrap();
         let exchanges = Arc::new(AtomicU32::new(0));
         let stop = Arc::new(AtomicBool::new(false));
         let thread = thread::spawn({
