@@ -270,17 +270,37 @@ fn counters_rates_and_connections_of_traffic_are_the_same() {
 }
 
 /// Compares a list that changes with time: theirs has to be the same as ours before and after it,
-/// if these two are.
+/// if these two are. Connections expire by the second in between.
 #[track_caller]
 fn steady(line: &str) -> String {
-    let (ours, theirs) = wait_for("a moment without change", Duration::from_secs(60), || {
+    let lists = wait_for("a moment without change", Duration::from_secs(60), || {
         let before = Program::Ours.prints(line);
         let theirs = Program::Ipvsadm.prints(line);
-        (Program::Ours.prints(line) == before).then_some((before, theirs))
-    })
-    .unwrap();
-    assert_eq!(ours, theirs, "{line}\nours: {ours}\ntheirs: {theirs}");
-    ours
+        let after = Program::Ours.prints(line);
+        (timeless(&before) == timeless(&after)).then_some([before, theirs, after])
+    });
+    let [before, theirs, after] = lists.unwrap();
+    assert_eq!(timeless(&before), timeless(&theirs), "{line}");
+    for ((before, theirs), after) in before.lines().zip(theirs.lines()).zip(after.lines()) {
+        let [before, theirs, after] = [before, theirs, after].map(expiry);
+        assert!(after <= theirs && theirs <= before, "{line}: {theirs:?}");
+    }
+    before
+}
+
+/// The seconds until the connection of this line expires.
+fn expiry(line: &str) -> Option<u32> {
+    let (minutes, seconds) = line.split_whitespace().nth(1)?.split_once(':')?;
+    Some(minutes.parse::<u32>().ok()? * 60 + seconds.parse::<u32>().ok()?)
+}
+
+/// A list without the times until connections expire.
+fn timeless(list: &str) -> String {
+    let lines = list.lines().map(|line| match expiry(line) {
+        Some(_) => line.replacen(line.split_whitespace().nth(1).unwrap(), "MM:SS", 1),
+        None => line.to_owned(),
+    });
+    lines.collect::<Vec<_>>().join("\n")
 }
 
 fn names_are_the_same() {
