@@ -69,8 +69,9 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// The exit status of `keepalived -t`: 0, 2 where reading broke off, 5 for an error, 6 where
-    /// scripts run without script security or a strict include did not find its files.
+    /// The exit status of `keepalived -t`: 0, 2 where reading broke off, 4 for a line that is
+    /// ignored because its interface does not exist, 5 for an error, 6 where scripts run without
+    /// script security or a strict include did not find its files.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
         if self.is_refused {
@@ -82,6 +83,7 @@ impl Reading {
         match self.complaints.iter().map(|it| it.weight).max() {
             Some(Weight::Security) => 6,
             Some(Weight::Error) => 5,
+            Some(Weight::UnknownInterface) => 4,
             _ => 0,
         }
     }

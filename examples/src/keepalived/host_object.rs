@@ -132,12 +132,8 @@ impl HostObject {
         if let Some((destination, length)) = route.destination {
             put(&format!("{destination}/{length}"), "");
         }
-        let via = |gateway: IpAddr| match (is_ipv6, gateway) {
-            (false, IpAddr::V6(_)) => format!("inet6 {gateway}"),
-            _ => gateway.to_string(),
-        };
         if let Some(gateway) = route.gateway {
-            put("via", &via(gateway));
+            put("via", &gateway.to_string());
         }
         for (word, value) in [
             ("src", route.source.map(|it| it.to_string())),
@@ -168,12 +164,17 @@ impl HostObject {
         for hop in &route.hops {
             put("nexthop", "");
             if let Some(gateway) = hop.gateway {
-                put("via", &via(gateway));
+                put("via", &gateway.to_string());
             }
             if let Some(interface) = &hop.interface {
                 put("dev", interface);
             }
-            put("weight", &hop.weight.to_string());
+            if let Some(weight) = hop.weight {
+                put("weight", &weight.to_string());
+            }
+            if hop.is_onlink {
+                put("onlink", "");
+            }
         }
         Self {
             kind: "route".into(),
@@ -234,6 +235,7 @@ impl HostObject {
         }
         put("priority", priority.to_string());
         for (word, value) in further {
+            let word = if word == "tunnel-id" { "tun_id" } else { word };
             put(word, value.clone());
         }
         if let Some(table) = table {

@@ -15,7 +15,7 @@ use vrrp_net::{Pacing, RouterConfig};
 pub use self::tracked::{Parameters, PlannedObject, Probe, Use};
 use super::{
     host_object::HostObject,
-    link::{Names, PlannedIpvlan, PlannedMacvlan},
+    link::{PlannedIpvlan, PlannedMacvlan},
     pacing::pacing,
 };
 use crate::keepalived_conf::configuration::{Configuration, Notifies, SyncGroup};
@@ -87,11 +87,10 @@ pub struct Notify {
 pub fn translate(configuration: &Configuration, uptime: Duration) -> Plan {
     let mut plan = Plan::default();
     let hold = startup_hold(configuration, uptime);
-    let mut names = Names::of(configuration);
     for instance in &configuration.instances {
         let name = &instance.name;
         let mut notes = Vec::new();
-        match router::router(instance, configuration, hold, &mut names, &mut notes) {
+        match router::router(instance, configuration, hold, &mut notes) {
             Ok(router) => plan.routers.push(router),
             Err(problem) => notes.push(format!("the instance does not run: {problem}")),
         }

@@ -33,6 +33,8 @@ pub struct Address {
     pub is_tracked: bool,
     /// `use_vmac`: it goes to a virtual MAC on its own interface.
     pub uses_vmac: bool,
+    /// The name of the macvlan that it goes to, where that is not the instance's.
+    pub macvlan: Option<String>,
     /// `track_group`, of a static address.
     pub track_group: Option<String>,
     /// Flags of IPv6: `home`, `-nodad`, `noprefixroute`, `mngtmpaddr`, `autojoin`.
@@ -57,15 +59,19 @@ const fn longest(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// Reads `ADDRESS[/LENGTH]`. An invalid length gives a complaint, and the longest is used.
+/// Reads `ADDRESS[/LENGTH]`. An invalid length gives a complaint. Its leading digits are used, or
+/// the longest length where they are no length from 1: keepalived uses 0, which makes every address
+/// of the family a neighbour.
 pub(super) fn prefix(text: &str, complain: &mut dyn FnMut(Complaint)) -> Option<(IpAddr, u8)> {
     let (address, length) = match text.split_once('/') {
         Some((address, length)) => (address, Some(length)),
         None => (text, None),
     };
     let parsed = match address {
-        "default" | "any" | "all" => Some((IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0)),
-        "default6" => Some((IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0)),
+        "default" | "any" | "all" if length.is_none() => {
+            Some((IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0))
+        }
+        "default6" if length.is_none() => Some((IpAddr::V6(std::net::Ipv6Addr::UNSPECIFIED), 0)),
         _ => address.parse().ok().map(|it: IpAddr| (it, longest(it))),
     };
     let Some((address, whole)) = parsed else {
@@ -80,33 +86,43 @@ pub(super) fn prefix(text: &str, complain: &mut dyn FnMut(Complaint)) -> Option<
         None => whole,
         Some(length) => {
             let most = longest(address);
-            let number = value::number(length, Range::whole(0, most.into()));
+            let number = value::number(length, Range::whole(0, most.into()).lenient());
+            let usable = number.value.and_then(|value| u8::try_from(value).ok());
             if number.problem.is_some() {
+                let used = usable.filter(|length| *length > 0).unwrap_or(most);
                 complain(
                     Complaint::new(
                         Kind::BadPrefix,
                         format!(
-                            "{length:?} is not a prefix length from 0 to {most}; {most} is used"
+                            "{length:?} is not a prefix length from 0 to {most}; {used} is used"
                         ),
                     )
                     .token(length),
                 );
+                used
+            } else {
+                usable.unwrap_or(most)
             }
-            number
-                .value
-                .and_then(|value| u8::try_from(value).ok())
-                .unwrap_or(most)
         }
     };
     Some((address, length))
 }
 
+/// The block that an address stands in.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Block {
+    /// Whether it is `static_ipaddress`, and not a block of an instance.
+    pub(super) is_static: bool,
+    /// Whether interfaces may come later.
+    pub(super) allows_missing_interfaces: bool,
+}
+
 impl Address {
-    /// Reads a line of an address block.
+    /// Reads a line of an address block. `None` if the address is not used.
     pub(super) fn read(
         entry: &Entry,
         host: &Host,
-        allows_missing_interfaces: bool,
+        block: Block,
         complain: &mut dyn FnMut(Complaint),
     ) -> Option<Self> {
         let mut words = entry.words.iter().map(String::as_str);
@@ -133,6 +149,7 @@ impl Address {
             peer: None,
             is_tracked: true,
             uses_vmac: false,
+            macvlan: None,
             track_group: None,
             flags: Vec::new(),
             preferred: address
@@ -149,29 +166,21 @@ impl Address {
                 continue;
             }
             match word {
-                "no_track" | "no-track" => result.is_tracked = false,
-                "track_group" => result.track_group = words.next().map(str::to_owned),
-                "use_vmac" => result.uses_vmac = true,
-                "dev" | "scope" | "brd" | "broadcast" | "label" | "peer" | "preferred_lft" => {
+                "no_track" => result.is_tracked = false,
+                "use_vmac" if !block.is_static => result.uses_vmac = true,
+                "dev" | "scope" | "brd" | "broadcast" | "label" | "peer" | "preferred_lft"
+                | "track_group"
+                    if word != "track_group" || block.is_static =>
+                {
                     let Some(value) = words.next() else {
                         complain(at(Complaint::new(
                             Kind::MissingParameter,
-                            format!("{word} of {first} needs a value"),
+                            format!("{word} of {first} needs a value; the address is not used"),
                         )));
-                        break;
+                        return None;
                     };
-                    result.option(
-                        word,
-                        value,
-                        host,
-                        allows_missing_interfaces,
-                        &mut |complaint| {
-                            if complaint.kind == Kind::NameTooLong {
-                                is_usable = false;
-                            }
-                            complain(at(complaint));
-                        },
-                    );
+                    let mut complain = |complaint| complain(at(complaint));
+                    is_usable &= result.option(word, value, (host, block), &mut complain);
                 }
                 _ => complain(at(Complaint::new(
                     Kind::UnknownValue,
@@ -184,101 +193,161 @@ impl Address {
         is_usable.then_some(result)
     }
 
+    /// Reads an option. Returns whether the address is used with it.
     fn option(
         &mut self,
         word: &str,
         value: &str,
-        host: &Host,
-        allows_missing_interfaces: bool,
+        (host, block): (&Host, Block),
         complain: &mut dyn FnMut(Complaint),
-    ) {
+    ) -> bool {
         match word {
             "dev" => {
-                if !host.interfaces.contains_key(value) && !allows_missing_interfaces {
+                if self.interface.is_some() {
+                    complain(
+                        Complaint::new(
+                            Kind::Duplicate,
+                            "an address has one dev; the address is not used",
+                        )
+                        .token(value),
+                    );
+                    return false;
+                }
+                if !host.interfaces.contains_key(value) && !block.allows_missing_interfaces {
                     complain(no_such_interface(value));
                 }
                 self.interface = Some(value.into());
             }
-            "scope" => {
-                if self.address.is_ipv6() {
-                    complain(
-                        Complaint::new(
-                            Kind::ScopeIgnored,
-                            "IPv6 addresses have the scope that their bits say; the option is ignored",
-                        )
-                        .token(format!("{}/{}", self.address, self.prefix_len)),
-                    );
-                } else {
-                    self.scope = value.into();
+            "scope" => self.read_scope(value, complain),
+            "brd" | "broadcast" => return self.read_broadcast(value, complain),
+            "label" => return self.read_label(value, complain),
+            "peer" => self.read_peer(value, complain),
+            "track_group" => self.track_group = Some(value.into()),
+            _ => self.read_preferred(value, complain),
+        }
+        true
+    }
+
+    fn read_scope(&mut self, value: &str, complain: &mut dyn FnMut(Complaint)) {
+        let Some(scope) = scope(value) else {
+            complain(
+                Complaint::new(
+                    Kind::UnknownValue,
+                    format!("{value:?} is no scope; it is ignored"),
+                )
+                .token(value)
+                .help("write global, site, link, host, nowhere, or a number up to 255"),
+            );
+            return;
+        };
+        if self.address.is_ipv6() {
+            complain(
+                Complaint::new(
+                    Kind::ScopeIgnored,
+                    "IPv6 addresses have the scope that their bits say; the option is ignored",
+                )
+                .token(format!("{}/{}", self.address, self.prefix_len)),
+            );
+        } else {
+            self.scope = scope;
+        }
+    }
+
+    fn read_broadcast(&mut self, value: &str, complain: &mut dyn FnMut(Complaint)) -> bool {
+        let broadcast = match (value, value.parse()) {
+            _ if self.address.is_ipv6() => None,
+            ("+", _) => Some(Broadcast::OfPrefix),
+            ("-", _) => Some(Broadcast::OfPrefixZero),
+            (_, Ok(address)) => Some(Broadcast::Address(address)),
+            _ => None,
+        };
+        if broadcast.is_none() {
+            complain(
+                Complaint::new(
+                    Kind::BadAddress,
+                    format!("{value:?} is not a broadcast address; the address is not used"),
+                )
+                .token(value),
+            );
+        }
+        self.broadcast = broadcast;
+        broadcast.is_some()
+    }
+
+    fn read_label(&mut self, value: &str, complain: &mut dyn FnMut(Complaint)) -> bool {
+        if value.len() > 15 {
+            complain(
+                Complaint::new(
+                    Kind::NameTooLong,
+                    format!(
+                        "the label {value:?} has {} characters, at most 15 are possible; the address is not used",
+                        value.len()
+                    ),
+                )
+                .token(value),
+            );
+            return false;
+        }
+        if self.address.is_ipv6() {
+            complain(
+                Complaint::new(
+                    Kind::Other,
+                    "IPv6 addresses have no label; the label is ignored",
+                )
+                .token(value),
+            );
+        } else {
+            self.label = Some(value.into());
+        }
+        true
+    }
+
+    fn read_peer(&mut self, value: &str, complain: &mut dyn FnMut(Complaint)) {
+        match peer(value, complain) {
+            Some((peer, _)) if peer.is_ipv4() != self.address.is_ipv4() => complain(
+                Complaint::new(
+                    Kind::FamilyMismatch,
+                    format!(
+                        "the peer {value} is of another family than {}",
+                        self.address
+                    ),
+                )
+                .token(value),
+            ),
+            Some((peer, length)) => {
+                if self.prefix_len != longest(self.address) {
+                    complain(Complaint::new(
+                        Kind::Other,
+                        "with a peer, the prefix length stands behind the peer's address",
+                    ));
+                    self.prefix_len = longest(self.address);
                 }
+                self.peer = Some((peer, length));
             }
-            "brd" | "broadcast" => match (value, value.parse(), self.address) {
-                ("+", _, _) => self.broadcast = Some(Broadcast::OfPrefix),
-                ("-", _, _) => self.broadcast = Some(Broadcast::OfPrefixZero),
-                (_, Ok(address), IpAddr::V4(_)) => {
-                    self.broadcast = Some(Broadcast::Address(address));
-                }
-                _ => complain(
-                    Complaint::new(
-                        Kind::BadAddress,
-                        format!("{value:?} is not a broadcast address"),
-                    )
-                    .token(value),
-                ),
-            },
-            "label" => {
-                if value.len() > 15 {
-                    complain(
-                        Complaint::new(
-                            Kind::NameTooLong,
-                            format!(
-                                "the label {value:?} has {} characters, at most 15 are possible; the address is not used",
-                                value.len()
-                            ),
-                        )
-                        .token(value),
-                    );
-                } else {
-                    self.label = Some(value.into());
-                }
-            }
-            "peer" => match peer(value, complain) {
-                Some((peer, _)) if peer.is_ipv4() != self.address.is_ipv4() => complain(
-                    Complaint::new(
-                        Kind::FamilyMismatch,
-                        format!(
-                            "the peer {value} is of another family than {}",
-                            self.address
-                        ),
-                    )
-                    .token(value),
-                ),
-                Some((peer, length)) => {
-                    if self.prefix_len != longest(self.address) {
-                        complain(Complaint::new(
-                            Kind::Other,
-                            "with a peer, the prefix length stands behind the peer's address",
-                        ));
-                        self.prefix_len = longest(self.address);
-                    }
-                    self.peer = Some((peer, length));
-                }
-                None => {}
-            },
-            _ => {
-                let is_time = value == "forever" || value.parse::<u32>().is_ok();
-                if is_time && self.address.is_ipv6() {
-                    self.preferred = Some(value.into());
-                } else {
-                    complain(
-                        Complaint::new(
-                            Kind::ValueInvalid,
-                            format!("{value:?} is not a preferred lifetime of this address"),
-                        )
-                        .token(value),
-                    );
-                }
-            }
+            None => {}
+        }
+    }
+
+    /// Reads the preferred lifetime, which IPv4 addresses do not have.
+    fn read_preferred(&mut self, value: &str, complain: &mut dyn FnMut(Complaint)) {
+        let seconds = value::number(value, Range::whole(0, u32::MAX.into()).lenient());
+        let time = match (value, seconds.value) {
+            ("forever", _) => Some("forever".to_owned()),
+            (_, Some(seconds)) if seconds == i64::from(u32::MAX) => Some("forever".to_owned()),
+            (_, seconds) => seconds.map(|seconds| seconds.to_string()),
+        };
+        if value != "forever" && seconds.problem.is_some() {
+            complain(
+                Complaint::new(
+                    Kind::ValueInvalid,
+                    format!("{value:?} is not a preferred lifetime"),
+                )
+                .token(value)
+                .help("write forever, or seconds"),
+            );
+        }
+        if self.address.is_ipv6() && time.is_some() {
+            self.preferred = time;
         }
     }
 
@@ -302,7 +371,8 @@ impl Address {
             }
             None => {}
         }
-        let _infallible = write!(text, " dev {interface} scope {}", self.scope);
+        let vmac = if self.uses_vmac { " use_vmac" } else { "" };
+        let _infallible = write!(text, " dev {interface}{vmac} scope {}", self.scope);
         if let Some(label) = &self.label {
             let _infallible = write!(text, " label {label}");
         }
@@ -338,6 +408,26 @@ impl Address {
             Broadcast::OfPrefixZero => Ipv4Addr::from_bits(address.to_bits() & !hosts),
         })
     }
+}
+
+/// The name of a scope, or its number where it has no name.
+fn scope(text: &str) -> Option<String> {
+    let number = match text {
+        "global" => 0,
+        "site" => 200,
+        "link" => 253,
+        "host" => 254,
+        "nowhere" => 255,
+        _ => u8::try_from(super::route::number(text)?).ok()?,
+    };
+    Some(match number {
+        0 => "global".into(),
+        200 => "site".into(),
+        253 => "link".into(),
+        254 => "host".into(),
+        255 => "nowhere".into(),
+        number => number.to_string(),
+    })
 }
 
 /// The other end of a point-to-point link: an address, which keepalived 2.2.7 reads without a

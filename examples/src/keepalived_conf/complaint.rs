@@ -153,6 +153,8 @@ pub enum Weight {
     Advice,
     /// Mentioned, without effect on the exit status.
     Notice,
+    /// Exit status 4: a line is ignored because its interface does not exist.
+    UnknownInterface,
     /// Exit status 5.
     Error,
     /// Exit status 6: scripts run although script security is off, or a strict include did not find

@@ -30,7 +30,7 @@ pub fn render(reading: &Reading, is_coloured: bool) -> String {
 
 fn groups<'a>(complaint: &'a Complaint, files: &'a [File]) -> Vec<Group<'a>> {
     let level = match complaint.weight {
-        Weight::Security | Weight::Error => Level::ERROR,
+        Weight::Security | Weight::Error | Weight::UnknownInterface => Level::ERROR,
         Weight::Remark | Weight::Notice => Level::NOTE,
         Weight::Advice => Level::WARNING,
     };

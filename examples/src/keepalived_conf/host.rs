@@ -16,6 +16,8 @@ pub struct Interface {
     pub addresses: Vec<IpAddr>,
     /// Whether it is a loopback interface.
     pub is_loopback: bool,
+    /// The kind of a virtual link, such as `macvlan`. Empty for a physical one.
+    pub kind: String,
 }
 
 impl Interface {
@@ -77,6 +79,13 @@ impl Host {
                 interface.addresses.extend(ipv4.or(ipv6));
             }
         }
+        let mut netlink = vrrp_net::Netlink::open().map_err(std::io::Error::other)?;
+        let links = netlink.interfaces().map_err(std::io::Error::other)?;
+        for link in links.iter().map(|it| &it.link) {
+            if let Some(found) = interfaces.get_mut(&link.name) {
+                found.kind.clone_from(&link.kind);
+            }
+        }
         let name = nix::unistd::gethostname()?.to_string_lossy().into_owned();
         let path =
             std::env::var_os("PATH").unwrap_or_else(|| "/usr/local/bin:/usr/bin:/bin".into());
@@ -85,6 +94,12 @@ impl Host {
             name,
             path: std::env::split_paths(&path).collect(),
         })
+    }
+
+    /// Whether an interface has this name that is not of this kind.
+    pub(super) fn has_other(&self, name: &str, kind: &str) -> bool {
+        let found = self.interfaces.get(name);
+        found.is_some_and(|found| found.kind != kind)
     }
 
     /// A user, with the group of that name or the user's own.

@@ -1,11 +1,13 @@
 //! Routes that come and go with an instance, in the words of iproute2.
 
-use std::{fmt::Write as _, net::IpAddr};
+use std::{
+    fmt::Write as _,
+    net::{IpAddr, Ipv6Addr},
+};
 
 use super::{
     address::{no_such_interface, prefix},
     complaint::{Complaint, Kind},
-    host::Host,
     tree::Entry,
 };
 
@@ -20,6 +22,8 @@ pub struct Route {
     pub kind: String,
     /// The destination, with its prefix length.
     pub destination: Option<(IpAddr, u8)>,
+    /// Whether the destination is written without a family.
+    pub has_any_family: bool,
     /// The source address that the host prefers.
     pub source: Option<IpAddr>,
     /// The next hop, if there is only one.
@@ -57,8 +61,10 @@ pub struct Hop {
     pub gateway: Option<IpAddr>,
     /// The interface.
     pub interface: Option<String>,
-    /// Its share.
-    pub weight: u32,
+    /// Its share, by default 1.
+    pub weight: Option<u32>,
+    /// `onlink`.
+    pub is_onlink: bool,
 }
 
 const KINDS: [&str; 5] = ["unicast", "blackhole", "unreachable", "prohibit", "throw"];
@@ -130,11 +136,88 @@ pub(super) fn number(text: &str) -> Option<u32> {
     }
 }
 
+/// The family that the addresses of a route have, as far as it is known.
+#[derive(Clone, Copy, Debug, Default)]
+struct Family(Option<bool>);
+
+impl Family {
+    /// Whether an address is of the family, which an unknown family then is.
+    fn admits(&mut self, address: IpAddr) -> bool {
+        *self.0.get_or_insert(address.is_ipv6()) == address.is_ipv6()
+    }
+
+    /// Reads the address of a next hop, which may have the name of its family before it.
+    fn gateway(&mut self, named: Option<&str>, text: &str) -> Option<IpAddr> {
+        let address: IpAddr = text.parse().ok()?;
+        let is_named = named.is_none_or(|it| it == family(address));
+        (is_named && self.admits(address)).then_some(address)
+    }
+}
+
+/// The words of a route, in their order.
+type Words<'a> = std::iter::Copied<std::slice::Iter<'a, &'a str>>;
+
+/// Destinations of either family: the next hop or the source determines which.
+const DEFAULT: [&str; 3] = ["default", "any", "all"];
+
+/// Words that take a value and are not passed on.
+const OPTIONS: [&str; 12] = [
+    "src",
+    "to",
+    "via",
+    "dev",
+    "oif",
+    "table",
+    "protocol",
+    "scope",
+    "metric",
+    "priority",
+    "preference",
+    "mtu",
+];
+
+/// The last word of a route, if it lacks its value.
+pub(super) fn lacks_value<'a>(words: &[&'a str]) -> Option<&'a str> {
+    let mut has_destination = false;
+    let mut words = words.iter().copied().peekable();
+    while let Some(mut word) = words.next() {
+        let takes_value = OPTIONS.contains(&word)
+            || FURTHER.contains(&word)
+            || matches!(word, "weight" | "track_group");
+        if takes_value {
+            let prefixes: &[&str] = match word {
+                "via" => &["inet", "inet6"],
+                "mtu" => &["lock"],
+                _ => &[],
+            };
+            if let Some(prefix) = words.next_if(|it| prefixes.contains(it)) {
+                word = prefix;
+            }
+            if words.next().is_none() {
+                return Some(word);
+            }
+        } else if !KINDS.contains(&word)
+            && !matches!(word, "onlink" | "or" | "no_track" | "nexthop")
+        {
+            let address = word.split('/').next().unwrap_or_default();
+            let is_destination =
+                address.parse::<IpAddr>().is_ok() || DEFAULT.contains(&word) || word == "default6";
+            // An unknown word ends the reading of the line.
+            if has_destination || !is_destination {
+                return None;
+            }
+            has_destination = true;
+        }
+    }
+    None
+}
+
 impl Route {
     /// Reads a line of a route block. An unknown word gives a complaint, and the route is not used.
+    /// `knows` says whether an interface may be named.
     pub(super) fn read(
         entry: &Entry,
-        host: &Host,
+        knows: &dyn Fn(&str) -> bool,
         complain: &mut dyn FnMut(Complaint),
     ) -> Option<Self> {
         let mut route = Self {
@@ -142,45 +225,37 @@ impl Route {
             is_tracked: true,
             ..Self::default()
         };
-        let mut failed = false;
         let mut complain = |complaint: Complaint| complain(complaint.at(entry.place));
-        let mut words = entry.words.iter().map(String::as_str).peekable();
+        let words: Vec<&str> = entry.words.iter().map(String::as_str).collect();
+        let mut words = words.iter().copied();
+        let mut addresses = Family::default();
         while let Some(word) = words.next() {
             if KINDS.contains(&word) {
                 word.clone_into(&mut route.kind);
                 continue;
             }
             match word {
-                "onlink" if route.hops.is_empty() => route.is_onlink = true,
-                "onlink" | "or" => {}
+                "onlink" => route.is_onlink = true,
+                "or" => {}
                 "no_track" => {
                     route.is_tracked = false;
                     route.asks_no_tracking = true;
                 }
-                "nexthop" => route.hops.push(Hop {
-                    weight: 1,
-                    ..Hop::default()
-                }),
-                "src" | "to" | "via" | "dev" | "oif" | "table" | "protocol" | "scope"
-                | "metric" | "priority" | "preference" | "mtu" | "weight" => {
-                    let mut value = words.next();
-                    if word == "via" && matches!(value, Some("inet" | "inet6")) {
-                        value = words.next();
-                    }
-                    if word == "mtu" && value == Some("lock") {
-                        route.locks_mtu = true;
-                        value = words.next();
-                    }
-                    let Some(value) = value else {
-                        complain(Complaint::new(
-                            Kind::MissingParameter,
-                            format!("{word} of a route needs a value"),
-                        ));
-                        failed = true;
-                        break;
+                "nexthop" => {
+                    route.read_hops(&mut words, &mut addresses, knows, &mut complain);
+                    break;
+                }
+                _ if OPTIONS.contains(&word) => {
+                    let value = words.next().unwrap_or_default();
+                    let (prefix, value) = match (word, value) {
+                        ("via", "inet" | "inet6") | ("mtu", "lock") => {
+                            (Some(value), words.next().unwrap_or_default())
+                        }
+                        _ => (None, value),
                     };
-                    if !route.option(word, value, host, &mut complain) {
-                        failed = true;
+                    route.locks_mtu |= prefix == Some("lock");
+                    if !route.option(word, (prefix, value), &mut addresses, knows, &mut complain) {
+                        return None;
                     }
                 }
                 _ if FURTHER.contains(&word) => {
@@ -198,20 +273,108 @@ impl Route {
                     );
                     return None;
                 }
-                _ => match prefix(word, &mut complain) {
-                    Some(destination) => route.destination = Some(destination),
-                    None => return None,
-                },
+                _ => {
+                    if !route.read_destination(word, &mut addresses, &mut complain) {
+                        return None;
+                    }
+                }
             }
         }
-        if failed {
-            return None;
+        route.finish(addresses, &mut complain)
+    }
+
+    /// Reads the destination. Returns whether the route can be used.
+    fn read_destination(
+        &mut self,
+        text: &str,
+        addresses: &mut Family,
+        complain: &mut dyn FnMut(Complaint),
+    ) -> bool {
+        let Some((address, length)) = prefix(text, complain) else {
+            return false;
+        };
+        let is_default = DEFAULT.contains(&text);
+        let fits = if is_default {
+            addresses.0 != Some(true)
+        } else {
+            addresses.admits(address)
+        };
+        if !fits {
+            complain(mixed_families(text));
         }
-        route.finish(&mut complain)
+        self.destination = Some((address, length));
+        self.has_any_family = is_default;
+        fits
+    }
+
+    /// Reads next hops, up to the first fault, which the next hop that has it does not survive.
+    fn read_hops(
+        &mut self,
+        words: &mut Words<'_>,
+        addresses: &mut Family,
+        knows: &dyn Fn(&str) -> bool,
+        complain: &mut dyn FnMut(Complaint),
+    ) {
+        let mut hop = Hop::default();
+        while let Some(word) = words.next() {
+            let is_usable = match word {
+                "nexthop" => {
+                    self.hops.push(std::mem::take(&mut hop));
+                    true
+                }
+                "onlink" => {
+                    hop.is_onlink = true;
+                    true
+                }
+                "via" | "dev" | "oif" | "weight" => {
+                    let value = words.next().unwrap_or_default();
+                    let (named, value) = match (word, value) {
+                        ("via", "inet" | "inet6") => {
+                            (Some(value), words.next().unwrap_or_default())
+                        }
+                        _ => (None, value),
+                    };
+                    let is_usable = hop.option(word, (named, value), addresses, knows, complain);
+                    if !is_usable {
+                        complain(
+                            Complaint::new(
+                                Kind::ValueInvalid,
+                                format!(
+                                    "{value:?} is not a value of {word} in a next hop; this and the \
+                                     following next hops are not used"
+                                ),
+                            )
+                            .token(value),
+                        );
+                    }
+                    is_usable
+                }
+                _ => {
+                    complain(
+                        Complaint::new(
+                            Kind::UnknownValue,
+                            format!(
+                                "{word:?} is no word of a next hop; the rest of the line is ignored"
+                            ),
+                        )
+                        .token(word)
+                        .help("put the words of the route before its first nexthop"),
+                    );
+                    break;
+                }
+            };
+            if !is_usable {
+                return;
+            }
+        }
+        self.hops.push(hop);
     }
 
     /// Completes the route once the whole line is read.
-    fn finish(mut self, complain: &mut dyn FnMut(Complaint)) -> Option<Self> {
+    fn finish(mut self, addresses: Family, complain: &mut dyn FnMut(Complaint)) -> Option<Self> {
+        if self.has_any_family && addresses.0 == Some(true) {
+            self.destination = Some((IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0));
+        }
         if self.destination.is_none() {
             complain(Complaint::new(
                 Kind::BadAddress,
@@ -247,38 +410,31 @@ impl Route {
         Some(self)
     }
 
+    /// Reads an option with its value, which a word may precede. Returns whether the route can be
+    /// used.
     fn option(
         &mut self,
         word: &str,
-        value: &str,
-        host: &Host,
+        (before, value): (Option<&str>, &str),
+        addresses: &mut Family,
+        knows: &dyn Fn(&str) -> bool,
         complain: &mut dyn FnMut(Complaint),
     ) -> bool {
-        let known = match word {
-            "src" => value.parse().map(|it| self.source = Some(it)).is_ok(),
-            "to" => match prefix(value, complain) {
-                Some(destination) => {
-                    self.destination = Some(destination);
-                    true
-                }
-                None => return false,
-            },
+        let is_valid = match word {
+            "src" => {
+                self.source = value.parse().ok().filter(|it| addresses.admits(*it));
+                self.source.is_some()
+            }
+            "to" => return self.read_destination(value, addresses, complain),
             "via" => {
-                let gateway = value.parse().ok();
-                match self.hops.last_mut() {
-                    Some(hop) => hop.gateway = gateway,
-                    None => self.gateway = gateway,
-                }
-                gateway.is_some()
+                self.gateway = addresses.gateway(before, value);
+                self.gateway.is_some()
             }
             "dev" | "oif" => {
-                if !host.interfaces.contains_key(value) {
+                if !knows(value) {
                     complain(no_such_interface(value));
                 }
-                match self.hops.last_mut() {
-                    Some(hop) => hop.interface = Some(value.into()),
-                    None => self.interface = Some(value.into()),
-                }
+                self.interface = Some(value.into());
                 true
             }
             "table" => {
@@ -297,28 +453,24 @@ impl Route {
                 self.mtu = number(value);
                 self.mtu.is_some()
             }
-            "weight" => match (self.hops.last_mut(), number(value)) {
-                (Some(hop), Some(weight @ 1..=256)) => {
-                    hop.weight = weight;
-                    true
-                }
-                _ => false,
-            },
             _ => {
                 self.metric = number(value);
                 self.metric.is_some()
             }
         };
-        if !known {
-            complain(
+        if !is_valid {
+            let is_address = value.parse::<IpAddr>().is_ok();
+            complain(if is_address {
+                mixed_families(value)
+            } else {
                 Complaint::new(
                     Kind::ValueInvalid,
-                    format!("{value:?} is not a value of {word} in a route"),
+                    format!("{value:?} is not a value of {word} in a route; the route is not used"),
                 )
-                .token(value),
-            );
+                .token(value)
+            });
         }
-        known
+        is_valid
     }
 
     /// The route as the oracle prints it.
@@ -378,7 +530,12 @@ impl Route {
             if let Some(interface) = &hop.interface {
                 let _infallible = write!(text, " dev {interface}");
             }
-            let _infallible = write!(text, " weight {}", hop.weight);
+            if let Some(weight) = hop.weight {
+                let _infallible = write!(text, " weight {weight}");
+            }
+            if hop.is_onlink {
+                text.push_str(" onlink");
+            }
         }
         if !self.is_tracked {
             text.push_str(" no_track");
@@ -407,6 +564,45 @@ impl Route {
             }
         }
     }
+}
+
+impl Hop {
+    /// Reads an option with its value, which a word may precede. Returns whether it is valid.
+    fn option(
+        &mut self,
+        word: &str,
+        (before, value): (Option<&str>, &str),
+        addresses: &mut Family,
+        knows: &dyn Fn(&str) -> bool,
+        complain: &mut dyn FnMut(Complaint),
+    ) -> bool {
+        match word {
+            "via" => {
+                self.gateway = addresses.gateway(before, value);
+                self.gateway.is_some()
+            }
+            "weight" => {
+                self.weight = number(value).filter(|weight| (1..=256).contains(weight));
+                self.weight.is_some()
+            }
+            _ => {
+                if !knows(value) {
+                    complain(no_such_interface(value));
+                }
+                self.interface = Some(value.into());
+                true
+            }
+        }
+    }
+}
+
+/// The complaint about an address that is of another family than the rest of its route.
+fn mixed_families(text: &str) -> Complaint {
+    Complaint::new(
+        Kind::FamilyMismatch,
+        format!("{text} is of another family than the rest of the route, which is not used"),
+    )
+    .token(text)
 }
 
 const fn family(address: IpAddr) -> &'static str {

@@ -5,7 +5,6 @@ use std::{fmt::Write as _, net::IpAddr};
 use super::{
     address::{no_such_interface, prefix},
     complaint::{Complaint, Kind},
-    host::Host,
     route::{number, protocol, table},
     tree::Entry,
 };
@@ -56,7 +55,7 @@ const FLAGS: [&str; 7] = [
 ];
 
 /// Words with a value.
-const OPTIONS: [&str; 22] = [
+const OPTIONS: [&str; 23] = [
     "from",
     "to",
     "table",
@@ -75,18 +74,35 @@ const OPTIONS: [&str; 22] = [
     "goto",
     "suppress_prefixlength",
     "suppress_ifgroup",
+    "tunnel-id",
     "uidrange",
     "ipproto",
     "sport",
     "dport",
 ];
 
+/// The last word of a rule, if it lacks its value.
+pub(super) fn lacks_value<'a>(words: &[&'a str]) -> Option<&'a str> {
+    let mut words = words.iter().copied();
+    while let Some(word) = words.next() {
+        // An unknown word ends the reading of the line.
+        let takes_value = OPTIONS.contains(&word) || word == "track_group";
+        if !takes_value && !FLAGS.contains(&word) {
+            return None;
+        }
+        if takes_value && words.next().is_none() {
+            return Some(word);
+        }
+    }
+    None
+}
+
 impl Rule {
     /// Reads a line of a rule block. `next_priority` is the priority of a rule that names none; it
-    /// counts down from 16384.
+    /// counts down from 16384. `knows` says whether an interface may be named.
     pub(super) fn read(
         entry: &Entry,
-        host: &Host,
+        knows: &dyn Fn(&str) -> bool,
         next_priority: &mut u32,
         complain: &mut dyn FnMut(Complaint),
     ) -> Option<Self> {
@@ -131,7 +147,7 @@ impl Rule {
                     priority = number(value);
                     priority.is_some()
                 }
-                _ => rule.option(word, value, host, &mut complain),
+                _ => rule.option(word, value, knows, &mut complain),
             };
             if !is_usable {
                 complain(
@@ -188,7 +204,7 @@ impl Rule {
         &mut self,
         word: &str,
         value: &str,
-        host: &Host,
+        knows: &dyn Fn(&str) -> bool,
         complain: &mut dyn FnMut(Complaint),
     ) -> bool {
         match word {
@@ -206,7 +222,7 @@ impl Rule {
                 self.fwmark.is_some()
             }
             "iif" | "dev" | "oif" => {
-                if !host.interfaces.contains_key(value) {
+                if !knows(value) {
                     complain(no_such_interface(value));
                 }
                 if word == "oif" {
@@ -220,6 +236,10 @@ impl Rule {
             "protocol" => {
                 self.protocol = protocol(value);
                 self.protocol.is_some()
+            }
+            "tunnel-id" => {
+                self.further.push((word.into(), value.into()));
+                value.parse::<u64>().is_ok()
             }
             "sport" | "dport" | "uidrange" => {
                 let is_range = value
@@ -296,6 +316,7 @@ impl Rule {
                 let _infallible = write!(text, " {shown} {value}");
             }
         };
+        put("tunnel-id", "tunnel-id");
         put("suppress_prefixlength", "suppress_prefixlen");
         put("suppress_ifgroup", "suppress_ifgroup");
         put("uidrange", "uidrange");

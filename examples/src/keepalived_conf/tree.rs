@@ -10,6 +10,7 @@ use super::{
     complaint::{Complaint, Kind, Weight},
     effect::{self, Effect, Effects},
     grammar::{Keyword, Missing, ROOTS, Reader, Takes},
+    route, rule,
     source::{Like, Line, Lines, Place},
     value::{self, Range},
     word,
@@ -409,14 +410,18 @@ impl<'a> Walker<'a> {
                     return Err(BrokenOff);
                 }
             }
-            Takes::Lines | Takes::List => self.lines(&mut node),
+            Takes::Lines | Takes::List => {
+                let result = self.lines(&mut node);
+                nodes.push(node);
+                return result;
+            }
         }
         nodes.push(node);
         Ok(())
     }
 
     /// The lines of a block of lines, up to a closing brace.
-    fn lines(&mut self, node: &mut Node) {
+    fn lines(&mut self, node: &mut Node) -> Result<(), BrokenOff> {
         // A name may stand before the brace of a named list.
         let is_named = matches!(node.word, "virtual_server_group");
         if !is_named && !node.words.is_empty() {
@@ -451,13 +456,27 @@ impl<'a> Walker<'a> {
                 );
             }
             if first == Some("}") {
-                return;
+                return Ok(());
+            }
+            let lacking = match node.word {
+                "virtual_routes" | "static_routes" => route::lacks_value(&words),
+                "virtual_rules" | "static_rules" => rule::lacks_value(&words),
+                _ => None,
+            };
+            if let Some(word) = lacking {
+                self.complain(
+                    Complaint::new(Kind::MissingParameter, format!("{word} needs a value"))
+                        .at(place)
+                        .token(word),
+                );
+                return Err(BrokenOff);
             }
             node.entries.push(Entry {
                 words: words.iter().map(|word| (*word).to_owned()).collect(),
                 place,
             });
         }
+        Ok(())
     }
 
     fn missing(

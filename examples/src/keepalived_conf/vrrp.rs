@@ -2,6 +2,7 @@
 
 mod authentication;
 mod definitions;
+mod devices;
 mod finish;
 mod host_objects;
 mod instance;
@@ -9,6 +10,8 @@ mod notify;
 mod scripts;
 mod statements;
 mod sync_group;
+#[cfg(test)]
+mod tests;
 mod transport;
 
 use std::collections::BTreeSet;
@@ -17,7 +20,7 @@ use self::finish::Draft;
 use super::{
     address::no_such_interface,
     announcing,
-    complaint::{Complaint, Kind},
+    complaint::{Complaint, Kind, Weight},
     configuration::{Configuration, Global, SyncGroup, Tracking},
     host::Host,
     script::Policy,
@@ -66,11 +69,36 @@ impl Context<'_> {
         }
     }
 
-    /// Complains if an interface that a line of a block begins with does not exist.
-    fn check_interfaces(&self, node: &Node, complaints: &mut Vec<Complaint>) {
+    /// Reports the lines of a block that begin with an interface that does not exist. Such a line
+    /// is ignored.
+    fn report_interfaces(&self, node: &Node, complaints: &mut Vec<Complaint>) {
         for entry in &node.entries {
-            if let Some(name) = entry.words.first() {
-                self.check_interface(name, entry.place, complaints);
+            if let Some(name) = entry.words.first()
+                && !self.host.interfaces.contains_key(name)
+                && !self.is_dynamic()
+            {
+                let complaint = Complaint::new(
+                    Kind::NoSuchInterface,
+                    format!("this host has no interface {name:?}; the line is ignored"),
+                );
+                complaints.push(
+                    complaint
+                        .at(entry.place)
+                        .token(name)
+                        .weight(Weight::UnknownInterface),
+                );
+            } else if let Some(word) = entry.words.get(1)
+                && node.word == "linkbeat_interfaces"
+                && (entry.words.len() > 2 || !matches!(word.as_str(), "MII" | "ETHTOOL" | "IOCTL"))
+            {
+                complaints.push(
+                    Complaint::new(
+                        Kind::UnknownValue,
+                        "each interface stands on a line of its own, with MII, ETHTOOL or IOCTL at most",
+                    )
+                    .at(entry.place)
+                    .token(word),
+                );
             }
         }
     }
@@ -99,7 +127,7 @@ pub(super) fn resolve(
     let lacks_interface = complaints
         .iter()
         .skip(before)
-        .any(|it| it.kind == Kind::NoSuchInterface);
+        .any(|it| it.kind == Kind::NoSuchInterface && it.weight == Weight::Error);
     let starts = blocks.finish(lacks_interface, context, complaints);
     configuration.instances = blocks.drafts.into_iter().map(|it| it.instance).collect();
     configuration.sync_groups = blocks.groups;
@@ -147,14 +175,15 @@ impl<'n> Blocks<'n> {
             }
             "vrrp_instance" => {
                 let next = &mut self.next_rule_priority;
-                let draft = instance::read(node, context, &self.defined, next, complaints);
+                let others = &self.drafts;
+                let draft = instance::read(node, context, &self.defined, others, next, complaints);
                 self.drafts.push(draft);
             }
-            "linkbeat_interfaces" => context.check_interfaces(node, complaints),
+            "linkbeat_interfaces" => context.report_interfaces(node, complaints),
             "interface_up_down_delays" => {
                 let delays = &mut configuration.link_delays;
                 announcing::link_delays(node, delays, complaints);
-                context.check_interfaces(node, complaints);
+                context.report_interfaces(node, complaints);
             }
             "garp_group" => {
                 let groups = &mut configuration.garp_groups;
@@ -185,10 +214,11 @@ impl<'n> Blocks<'n> {
             groups,
             ..
         } = self;
-        scripts::look_up(defined, drafts, groups, context, complaints);
         if lacks_interface {
             return false;
         }
+        scripts::look_up(defined, drafts, groups, context, complaints);
+        let mut names = devices::names(drafts, context);
         for draft in drafts.iter_mut() {
             // In a group, the rules about weights come before those about owners.
             let name = &draft.instance.name;
@@ -198,6 +228,9 @@ impl<'n> Blocks<'n> {
             if !finish::finish(draft, is_grouped, context, complaints) {
                 return false;
             }
+        }
+        for draft in drafts.iter_mut() {
+            devices::of_addresses(draft, context.global, &mut names);
         }
         let starts = vrids_are_unique(drafts, complaints);
         sync_group::finish(groups, drafts, complaints);

@@ -30,6 +30,7 @@ fn host() -> Host {
     let interface = |address: &str| Interface {
         addresses: vec![address.parse().unwrap()],
         is_loopback: false,
+        kind: String::new(),
     };
     Host {
         interfaces: BTreeMap::from([

@@ -6,7 +6,7 @@ use vrrp_net::{AddressOptions, AnnouncedAddress, Route as NetRoute, Scope, Virtu
 
 use super::{PlannedRouter, micros};
 use crate::{
-    keepalived::{host_object::HostObject, link::Names},
+    keepalived::{host_object::HostObject, link},
     keepalived_conf::{
         address::Address,
         configuration::{Instance, Objects},
@@ -15,12 +15,7 @@ use crate::{
 };
 
 /// Divides the objects of an instance between the driver and ip(8).
-pub(super) fn place(
-    instance: &Instance,
-    names: &mut Names,
-    router: &mut PlannedRouter,
-    notes: &mut Vec<String>,
-) {
+pub(super) fn place(instance: &Instance, router: &mut PlannedRouter, notes: &mut Vec<String>) {
     let Objects {
         addresses,
         excluded,
@@ -32,7 +27,7 @@ pub(super) fn place(
     let mut seen = BTreeSet::new();
     for (address, is_listed) in listed.chain(unlisted) {
         if seen.insert(address.address) {
-            place_address(address, is_listed, instance, names, router);
+            place_address(address, is_listed, instance, router);
         } else {
             notes.push(format!(
                 "{} stands twice in the instance; the first one counts",
@@ -53,13 +48,13 @@ fn place_address(
     address: &Address,
     is_listed: bool,
     instance: &Instance,
-    names: &mut Names,
     router: &mut PlannedRouter,
 ) {
     let vrid = router.config.fsm.vrid;
     let own = router.config.interface.as_str();
-    let macvlan = names.macvlan(instance, vrid, address, &mut router.macvlans);
-    let chosen = macvlan.as_deref().or(address.interface.as_deref());
+    link::macvlan(instance, vrid, address, &mut router.macvlans);
+    let macvlan = address.macvlan.as_deref();
+    let chosen = macvlan.or(address.interface.as_deref());
     // With an ipvlan, the addresses stay on its parent.
     let interface = chosen.unwrap_or(&instance.interface);
     let is_elsewhere = interface != own || (chosen.is_some() && instance.vmac.is_some());
@@ -88,6 +83,8 @@ fn place_address(
 /// The other interfaces that addresses and routes name, unless they are not tracked. While such an
 /// interface is down, the instance cannot have everything that it advertises.
 pub(super) fn interfaces(instance: &Instance) -> BTreeSet<&str> {
+    // The macvlan of the instance comes and goes with it.
+    let own = instance.vmac.as_ref().map(|vmac| vmac.device.as_str());
     let objects = &instance.objects;
     let addresses = objects.addresses.iter().chain(&objects.excluded);
     let addresses = addresses.filter(|it| it.is_tracked);
@@ -95,7 +92,7 @@ pub(super) fn interfaces(instance: &Instance) -> BTreeSet<&str> {
     addresses
         .filter_map(|it| it.interface.as_deref())
         .chain(routes.filter_map(|it| it.interface.as_deref()))
-        .filter(|name| *name != instance.interface)
+        .filter(|name| *name != instance.interface && Some(*name) != own)
         .collect()
 }
 
@@ -111,6 +108,7 @@ fn virtual_address(address: &Address) -> Option<VirtualAddress> {
         peer: _,
         is_tracked: _, // A removed address is restored anyway.
         uses_vmac: _,
+        macvlan: _,
         track_group: _,
         flags,
         preferred,
@@ -151,6 +149,7 @@ fn plain_route(route: &Route) -> Option<NetRoute> {
     let Route {
         kind,
         destination,
+        has_any_family: _,
         source,
         gateway,
         interface,

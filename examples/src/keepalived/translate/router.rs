@@ -10,10 +10,7 @@ use vrrp_proto::{
 
 use super::{Notify, PlannedRouter, authentication::authenticate, host_objects, micros, tracked};
 use crate::{
-    keepalived::{
-        link::{self, Names},
-        link_delay::has_delay,
-    },
+    keepalived::{link, link_delay::has_delay},
     keepalived_conf::configuration::{
         self, Configuration, Election, Instance, Notification, Unicast, Vmac,
     },
@@ -24,7 +21,6 @@ pub(super) fn router(
     instance: &Instance,
     configuration: &Configuration,
     hold: Duration,
-    names: &mut Names,
     notes: &mut Vec<String>,
 ) -> Result<PlannedRouter, String> {
     let Instance {
@@ -114,7 +110,7 @@ pub(super) fn router(
         router.tracked.push(tracked::Use::of_interface(interface));
     }
     track_interfaces_of_objects(instance, &mut router);
-    host_objects::place(instance, names, &mut router, notes);
+    host_objects::place(instance, &mut router, notes);
     if router.config.addresses.is_empty() && router.config.listed.is_empty() && *version != 2 {
         return Err(
             "version 3 cannot advertise without an address: add one, or set version 2".into(),

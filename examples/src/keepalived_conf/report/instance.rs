@@ -156,16 +156,17 @@ fn authentication(it: &Instance) -> Fields {
 }
 
 fn addresses(it: &Instance) -> Fields {
-    let on = it.vmac.as_ref().map_or_else(
-        || it.interface.clone(),
-        |vmac| format!("{}@{}", vmac.device, it.interface),
-    );
-    let show = |addresses: &[Address]| {
-        list(addresses, |address| {
-            let interface = address.interface.as_deref().unwrap_or(&on);
-            json!(address.describe(interface))
-        })
+    let on = |address: &Address| {
+        let parent = address.interface.as_ref().unwrap_or(&it.interface);
+        let is_of_instance = address.interface.is_none() && address.address.is_ipv6() == it.is_ipv6;
+        let vmac = it.vmac.as_ref().map(|vmac| &vmac.device);
+        match address.macvlan.as_ref().or(vmac.filter(|_| is_of_instance)) {
+            Some(macvlan) => format!("{macvlan}@{parent}"),
+            None => parent.clone(),
+        }
     };
+    let show =
+        |addresses: &[Address]| list(addresses, |address| json!(address.describe(&on(address))));
     vec![
         ("virtual_ipaddress", show(&it.objects.addresses)),
         ("virtual_ipaddress_excluded", show(&it.objects.excluded)),

@@ -2,7 +2,7 @@
 
 use crate::keepalived_conf::{
     complaint::{Complaint, Kind},
-    configuration::{Hmac, HmacMode},
+    configuration::{Hmac, HmacMode, Instance},
     tree::Node,
     value::{self, Range},
 };
@@ -10,7 +10,8 @@ use crate::keepalived_conf::{
 /// The most octets of a password in an advertisement.
 const LONGEST_PASSWORD: usize = 8;
 
-/// Reads `authentication`: the type and the password. `None` without either.
+/// Reads `authentication`: the type and the password, empty where there is none. `None` without a
+/// type.
 pub(super) fn legacy(
     node: &Node,
     name: &str,
@@ -40,18 +41,31 @@ pub(super) fn legacy(
             }
         }
     }
-    let kind = kind?;
-    if password.is_none() {
-        complaints.push(
-            Complaint::new(
-                Kind::AuthNoPassword,
-                "authentication has no auth_pass; there is no authentication",
-            )
-            .object(name)
-            .help("put auth_type and auth_pass on lines of their own"),
-        );
-    }
-    Some((kind, password?))
+    Some((kind?, password.unwrap_or_default()))
+}
+
+/// Drops authentication that version 3 and strict mode do not have, and authentication without a
+/// password.
+pub(super) fn finish(it: &mut Instance, complaints: &mut Vec<Complaint>) {
+    let Some((_, password)) = &it.authentication else {
+        return;
+    };
+    let complaint = if it.version == 3 || it.is_strict {
+        Complaint::new(
+            Kind::AuthIgnored,
+            "version 3 and strict mode have no authentication; it is ignored",
+        )
+    } else if password.is_empty() {
+        Complaint::new(
+            Kind::AuthNoPassword,
+            "authentication has no auth_pass; there is no authentication",
+        )
+        .help("put auth_type and auth_pass on lines of their own")
+    } else {
+        return;
+    };
+    complaints.push(complaint.object(&it.name));
+    it.authentication = None;
 }
 
 /// The part of a password that an advertisement can hold.

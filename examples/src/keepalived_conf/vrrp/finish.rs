@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::Context;
+use super::{Context, authentication, instance::asks_for_unicast};
 use crate::keepalived_conf::{
     complaint::{Complaint, Kind, Weight},
     configuration::Instance,
@@ -22,6 +22,8 @@ pub(super) struct Draft<'a> {
     pub(super) priority_is_given: bool,
     pub(super) wants_master: Option<bool>,
     pub(super) interface: Option<String>,
+    /// The configured name of its own macvlan or ipvlan.
+    pub(super) device: Option<String>,
 }
 
 /// Completes an instance. Returns whether a daemon starts with it.
@@ -36,6 +38,7 @@ pub(super) fn finish(
         return false;
     }
     links(draft, complaints);
+    own_interface(draft, complaints);
     election(draft, complaints);
     interval(draft, complaints);
     surplus(draft, complaints);
@@ -59,8 +62,8 @@ fn adopt_interface(draft: &mut Draft<'_>, context: &Context<'_>) {
     if context.like == Like::Debian12
         || draft.node.has("interface")
         || it.unicast.peers.is_empty()
-        || it.vmac.is_some()
-        || it.ipvlan.is_some()
+        || draft.node.has("use_vmac")
+        || draft.node.has("use_ipvlan")
     {
         return;
     }
@@ -135,7 +138,9 @@ fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     let name = draft.instance.name.clone();
     let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
     let it = &mut draft.instance;
-    if it.vmac.is_none() && draft.node.has("vmac_xmit_base") {
+    let sends_from_parent =
+        draft.node.has("vmac_xmit_base") || (it.ipvlan.is_some() && asks_for_unicast(draft.node));
+    if it.vmac.is_none() && sends_from_parent {
         say(Kind::Other, "vmac_xmit_base goes with use_vmac only");
     }
     let own_address = it.ipvlan.as_ref().map(|it| it.address);
@@ -145,7 +150,14 @@ fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
             "an IPv4 ipvlan needs a source address; the instance stays in fault",
         );
     }
-    if it.unicast.lacks_peers {
+    if it.promote_secondaries && (it.vmac.is_some() || it.ipvlan.is_some()) {
+        say(
+            Kind::Other,
+            "promote_secondaries is always on for an interface of the instance's own",
+        );
+        it.promote_secondaries = false;
+    }
+    if it.unicast.lacks_peers && !it.unicast.fails_without_peers {
         say(
             Kind::Deprecated,
             "a keyword of unicast is given without any unicast_peer; multicast is used",
@@ -164,26 +176,61 @@ fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     }
 }
 
+/// Puts addresses that name the instance's interface, or its macvlan, where its other addresses
+/// are.
+fn own_interface(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
+    let it = &mut draft.instance;
+    let device = it.vmac.as_ref().map(|vmac| vmac.device.as_str());
+    for address in it
+        .objects
+        .addresses
+        .iter_mut()
+        .chain(&mut it.objects.excluded)
+    {
+        let named = address.interface.as_deref();
+        let is_own = named.is_none_or(|named| named == it.interface || Some(named) == device);
+        if !is_own || address.address.is_ipv6() != it.is_ipv6 {
+            continue;
+        }
+        address.interface = None;
+        if address.uses_vmac && device.is_some() {
+            complaints.push(
+                Complaint::new(
+                    Kind::Other,
+                    format!(
+                        "{}: use_vmac of the instance applies to its addresses",
+                        address.address
+                    ),
+                )
+                .object(&it.name),
+            );
+            address.uses_vmac = false;
+        }
+    }
+}
+
 /// Completes state, priority, preemption and authentication, and applies the rules of strict mode.
 fn election(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
     let name = draft.instance.name.clone();
+    authentication::finish(&mut draft.instance, complaints);
     let mut say = |kind, text: &str| complaints.push(Complaint::new(kind, text).object(&name));
     let it = &mut draft.instance;
     let is_owner = it.election.priority == 255;
     it.election.starts_as_master = draft.wants_master.unwrap_or(is_owner);
+    if it.election.starts_as_master && !is_owner && matches!(it.authentication, Some(("AH", _))) {
+        say(
+            Kind::Other,
+            "state MASTER has no effect with auth_type AH: the first sequence number comes from \
+             another router",
+        );
+        it.election.starts_as_master = false;
+    }
     if it.is_strict && it.election.starts_as_master != is_owner {
         say(
             Kind::StrictState,
             "in strict mode state MASTER goes with priority 255 only",
         );
         it.election.starts_as_master = is_owner;
-    }
-    if it.authentication.is_some() && (it.version == 3 || it.is_strict) {
-        say(
-            Kind::AuthIgnored,
-            "version 3 and strict mode have no authentication; it is ignored",
-        );
-        it.authentication = None;
     }
     if !it.election.preempt && (is_owner || (it.election.starts_as_master && !it.is_strict)) {
         say(
@@ -219,6 +266,12 @@ fn election(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
         it.garp.lower_prio_repeat = 0;
         it.election.answers_lower_priority = false;
         it.election.advertises_before_yield = false;
+        if draft.node.has("accept") && it.accept && !is_owner && it.version == 2 {
+            say(
+                Kind::Strict,
+                "in strict mode only the owner accepts packets; accept is ignored",
+            );
+        }
         it.accept = is_owner;
     }
 }

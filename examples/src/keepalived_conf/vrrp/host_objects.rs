@@ -2,12 +2,12 @@
 
 use super::Context;
 use crate::keepalived_conf::{
-    address::Address,
+    address::{Address, Block},
     complaint::{Complaint, Kind},
     route::Route,
     rule::Rule,
     source::Place,
-    tree::Node,
+    tree::{Entry, Node},
 };
 
 /// Reads the addresses of a list.
@@ -50,15 +50,27 @@ pub(super) fn family_addresses(
     kept
 }
 
+/// The address of a line, if it is used.
+pub(super) fn address(entry: &Entry, context: &Context<'_>) -> Option<Address> {
+    let block = Block {
+        is_static: false,
+        allows_missing_interfaces: context.is_dynamic(),
+    };
+    Address::read(entry, context.host, block, &mut |_| {})
+}
+
 fn addresses_with_places(
     list: &Node,
     context: &Context<'_>,
     complaints: &mut Vec<Complaint>,
 ) -> Vec<(Address, Place)> {
-    let is_dynamic = context.is_dynamic();
+    let block = Block {
+        is_static: list.word == "static_ipaddress",
+        allows_missing_interfaces: context.is_dynamic(),
+    };
     let mut found = Vec::new();
     for entry in &list.entries {
-        let address = Address::read(entry, context.host, is_dynamic, &mut |complaint| {
+        let address = Address::read(entry, context.host, block, &mut |complaint| {
             complaints.push(complaint);
         });
         found.extend(address.map(|address| (address, entry.place)));
@@ -72,10 +84,11 @@ pub(super) fn routes(
     context: &Context<'_>,
     complaints: &mut Vec<Complaint>,
 ) -> Vec<Route> {
+    let knows = known_interfaces(context);
     let mut found = Vec::new();
     for entry in &list.entries {
         let mut complain = |complaint| complaints.push(complaint);
-        found.extend(Route::read(entry, context.host, &mut complain));
+        found.extend(Route::read(entry, &knows, &mut complain));
     }
     found
 }
@@ -87,10 +100,11 @@ pub(super) fn rules(
     next_priority: &mut u32,
     complaints: &mut Vec<Complaint>,
 ) -> Vec<Rule> {
+    let knows = known_interfaces(context);
     let mut found = Vec::new();
     for entry in &list.entries {
         let mut complain = |complaint| complaints.push(complaint);
-        let rule = Rule::read(entry, context.host, next_priority, &mut complain);
+        let rule = Rule::read(entry, &knows, next_priority, &mut complain);
         found.extend(rule);
     }
     found
@@ -119,4 +133,10 @@ pub(super) fn check_track_groups(node: &Node, nodes: &[Node], complaints: &mut V
             );
         }
     }
+}
+
+/// Returns whether an interface may be named: it exists, or interfaces may come later.
+fn known_interfaces<'a>(context: &Context<'a>) -> impl Fn(&str) -> bool + use<'a> {
+    let (host, is_dynamic) = (context.host, context.is_dynamic());
+    move |name| is_dynamic || host.interfaces.contains_key(name)
 }

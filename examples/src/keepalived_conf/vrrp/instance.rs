@@ -1,7 +1,5 @@
 //! Instances.
 
-use std::net::IpAddr;
-
 use super::{
     Context, authentication, finish::Draft, host_objects, notify, statements,
     statements::Statements, transport,
@@ -22,6 +20,7 @@ pub(super) fn read<'n>(
     node: &'n Node,
     context: &Context<'_>,
     defined: &Defined,
+    others: &[Draft<'_>],
     next_rule_priority: &mut u32,
     complaints: &mut Vec<Complaint>,
 ) -> Draft<'n> {
@@ -29,8 +28,11 @@ pub(super) fn read<'n>(
     let Statements {
         interface,
         wants_master,
-    } = Statements::read(node, &name, context, complaints);
-    let is_ipv6 = is_ipv6(node);
+        device,
+        version,
+        is_ipv6,
+    } = Statements::read(node, &name, context, others, complaints);
+    let is_ipv6 = is_ipv6.unwrap_or(false);
     let objects = objects(
         node,
         &name,
@@ -41,24 +43,27 @@ pub(super) fn read<'n>(
     );
     let source = transport::source(node, is_ipv6, &name, complaints);
     let peers = transport::peers(node, is_ipv6, &name, complaints);
-    statements::remarks(node, &name, is_ipv6, complaints);
+    statements::remarks(node, complaints);
     let garp = announcing::garp(node, context.global, &name, complaints);
     let authentication = authentication::legacy(node, &name, complaints);
     let hmac = authentication::hmac(node, &name, complaints);
     let tracking = context.tracking(node, &name, defined, complaints);
     let commands = notify::read(node, &context.policy, complaints);
-    check_unicast_over_vmac(node, &peers, &name, complaints);
+    let knows_interface = interface
+        .as_ref()
+        .is_some_and(|it| context.is_dynamic() || context.host.interfaces.contains_key(it));
+    let has_device = check_device_of_unicast(node, knows_interface, &name, complaints);
     let settings = Settings {
         node,
         global: context.global,
     };
     let instance = Instance {
-        version: settings.version(is_ipv6),
+        version: settings.version(version, is_ipv6),
         is_ipv6,
         interface: interface.clone().unwrap_or_default(),
         is_routed: false,
-        vmac: settings.vmac(&peers),
-        ipvlan: settings.ipvlan(),
+        vmac: settings.vmac().filter(|_| has_device),
+        ipvlan: settings.ipvlan().filter(|_| has_device),
         source,
         source_is_configured: source.is_some(),
         tracks_source: node.has("track_src_ip"),
@@ -67,7 +72,7 @@ pub(super) fn read<'n>(
         vrid: settings.small_number("virtual_router_id").unwrap_or(0),
         interval: node.number("advert_int").unwrap_or(1_000_000),
         election: settings.election(wants_master),
-        accept: !node.has("no_accept"),
+        accept: is_last(node, "accept", "no_accept"),
         is_strict: settings.is_strict(),
         skips_address_check: settings.has_either("skip_check_adv_addr", "vrrp_skip_check_adv_addr"),
         dont_track_primary: node.has("dont_track_primary"),
@@ -93,8 +98,16 @@ pub(super) fn read<'n>(
         priority_is_given: node.number("priority").is_some(),
         wants_master,
         interface,
+        device,
         instance,
     }
+}
+
+/// Whether a switch that is on by default is on: the last statement counts.
+fn is_last(node: &Node, on: &str, off: &str) -> bool {
+    let mut statements = node.children.iter().rev();
+    let last = statements.find(|it| it.word == on || it.word == off);
+    last.is_none_or(|it| it.word == on)
 }
 
 /// Reads the addresses, routes and rules of an instance.
@@ -155,11 +168,11 @@ impl Settings<'_> {
         number.and_then(|it| u8::try_from(it).ok())
     }
 
-    fn version(self, is_ipv6: bool) -> u8 {
-        let own = self.node.number("version");
-        match own.or_else(|| self.global.numbers.get("vrrp_version").copied()) {
+    /// The version: its own, that of IPv6, or the one of `global_defs`.
+    fn version(self, own: Option<i64>, is_ipv6: bool) -> u8 {
+        let global = || self.global.numbers.get("vrrp_version").copied();
+        match own.or(is_ipv6.then_some(3)).or_else(global) {
             Some(3) => 3,
-            None if is_ipv6 => 3,
             _ => 2,
         }
     }
@@ -169,7 +182,7 @@ impl Settings<'_> {
         Election {
             priority: self.priority(wants_master),
             starts_as_master: false,
-            preempt: !self.node.has("nopreempt"),
+            preempt: is_last(self.node, "preempt", "nopreempt"),
             preempt_delay: self.node.number("preempt_delay").unwrap_or(0),
             down_timer_adverts: self.down_timer_adverts(),
             answers_lower_priority: !self
@@ -202,33 +215,28 @@ impl Settings<'_> {
         own.or(default).unwrap_or(3)
     }
 
-    fn vmac(self, peers: &[Peer]) -> Option<Vmac> {
+    /// The interface of `use_vmac`, which gets its name when all instances are read.
+    fn vmac(self) -> Option<Vmac> {
         let statement = self.node.last("use_vmac")?;
         Some(Vmac {
-            device: link::vmac_name(statement, self.node, self.global),
+            device: String::new(),
             own_address: link::own_hardware_address(statement),
-            transmits_from_parent: self.node.has("vmac_xmit_base") || !peers.is_empty(),
+            transmits_from_parent: self.node.has("vmac_xmit_base") || asks_for_unicast(self.node),
         })
     }
 
+    /// The interface of `use_ipvlan`, which gets its name when all instances are read.
     fn ipvlan(self) -> Option<Ipvlan> {
-        let statement = self.node.last("use_ipvlan")?;
-        Some(link::ipvlan(statement, self.node, self.global))
+        Some(link::ipvlan(self.node.last("use_ipvlan")?))
     }
 
     fn unicast(self, peers: Vec<Peer>) -> Unicast {
         let bounds_ttl = |peer: &Peer| peer.min_ttl > 0 || peer.max_ttl < 255;
-        let keywords = [
-            "unicast_peer",
-            "check_unicast_src",
-            "unicast_fault_no_peer",
-            "old_unicast_checksum",
-        ];
         Unicast {
             ttl: self.small_number("unicast_ttl"),
             checks_source: self.has_either("check_unicast_src", "vrrp_check_unicast_src")
                 || peers.iter().any(bounds_ttl),
-            lacks_peers: peers.is_empty() && keywords.iter().any(|word| self.node.has(word)),
+            lacks_peers: peers.is_empty() && asks_for_unicast(self.node),
             fails_without_peers: self.node.has("unicast_fault_no_peer"),
             old_checksum: self.old_unicast_checksum(),
             peers,
@@ -254,39 +262,42 @@ impl Settings<'_> {
     }
 }
 
-/// Complains of unicast that would leave by the interface with the virtual MAC.
-fn check_unicast_over_vmac(
-    node: &Node,
-    peers: &[Peer],
-    name: &str,
-    complaints: &mut Vec<Complaint>,
-) {
-    if node.has("use_vmac") && !peers.is_empty() && !node.has("vmac_xmit_base") {
-        complaints.push(
-            Complaint::new(
-                Kind::Other,
-                "unicast with use_vmac needs vmac_xmit_base, which is set",
-            )
-            .at(node.end)
-            .object(name),
-        );
-    }
+/// Whether a keyword asks for unicast, with peers or without.
+pub(super) fn asks_for_unicast(node: &Node) -> bool {
+    [
+        "unicast_src_ip",
+        "unicast_peer",
+        "check_unicast_src",
+        "unicast_fault_no_peer",
+        "old_unicast_checksum",
+    ]
+    .iter()
+    .any(|word| node.has(word))
 }
 
-/// Whether an instance is of IPv6. Its first address determines that, be it a virtual address, a
-/// peer's, or the one to advertise from.
-fn is_ipv6(node: &Node) -> bool {
-    let parse = |text: &String| text.split('/').next()?.parse::<IpAddr>().ok();
-    let first = node
-        .children
-        .iter()
-        .find_map(|statement| match statement.word {
-            "mcast_src_ip" | "unicast_src_ip" => parse(statement.words.first()?),
-            "virtual_ipaddress" | "unicast_peer" => statement
-                .entries
-                .iter()
-                .find_map(|entry| parse(entry.words.first()?)),
-            _ => None,
-        });
-    first.is_some_and(|address| address.is_ipv6())
+/// Complains of unicast that would leave by an interface of the instance's own. Returns whether the
+/// instance can have one.
+fn check_device_of_unicast(
+    node: &Node,
+    knows_interface: bool,
+    name: &str,
+    complaints: &mut Vec<Complaint>,
+) -> bool {
+    let asks_for_device = node.has("use_vmac") || node.has("use_ipvlan");
+    if !asks_for_device || !asks_for_unicast(node) {
+        return true;
+    }
+    let problem = if !knows_interface {
+        "unicast without an interface goes without use_vmac and use_ipvlan, which are ignored"
+    } else if !node.has("vmac_xmit_base") {
+        "unicast with use_vmac needs vmac_xmit_base, which is set"
+    } else {
+        return true;
+    };
+    complaints.push(
+        Complaint::new(Kind::Other, problem)
+            .at(node.end)
+            .object(name),
+    );
+    knows_interface
 }

@@ -3,7 +3,7 @@
 use super::{Context, finish::Draft, notify};
 use crate::keepalived_conf::{
     complaint::{Complaint, Kind},
-    configuration::{SyncGroup, Tracked, Tracking},
+    configuration::{Instance, SyncGroup, Tracked, Tracking},
     tracking::Defined,
     tree::Node,
 };
@@ -18,6 +18,10 @@ pub(super) fn read(
     let name = node.word_at(0).unwrap_or_default().to_owned();
     let mut members = Vec::new();
     for list in node.children_of("group") {
+        if list.entries.is_empty() {
+            let complaint = Complaint::new(Kind::Other, "a group block without members");
+            complaints.push(complaint.at(list.end).object(&name));
+        }
         members.extend(list.entries.iter().flat_map(|entry| entry.words.clone()));
     }
     let tracking = context.tracking(node, &name, defined, complaints);
@@ -114,12 +118,7 @@ fn weights(group: &mut SyncGroup, drafts: &mut [Draft<'_>], complaints: &mut Vec
                 complaints,
             );
         }
-        complain_of_both(
-            &instance.tracking,
-            &group.tracking,
-            &instance.name,
-            complaints,
-        );
+        complain_of_both(instance, &group.tracking, complaints);
     }
     if has_owner {
         drop_weights_of_owner(group, complaints);
@@ -147,17 +146,20 @@ fn drop_weights(tracking: &mut Tracking, name: &str, group: &str, complaints: &m
     }
 }
 
-/// Complains of interfaces that a member and its group track.
-fn complain_of_both(own: &Tracking, group: &Tracking, name: &str, complaints: &mut Vec<Complaint>) {
-    for own in &own.interfaces {
-        if group.interfaces.iter().any(|it| it.name == own.name) {
+/// Complains of interfaces that a member and its group track. A member tracks its own interface,
+/// unless it has `dont_track_primary`.
+fn complain_of_both(member: &Instance, group: &Tracking, complaints: &mut Vec<Complaint>) {
+    let is_own = |name: &str| name == member.interface && !member.dont_track_primary;
+    let listed = &member.tracking.interfaces;
+    for Tracked { name, .. } in &group.interfaces {
+        if is_own(name) || listed.iter().any(|it| it.name == *name) {
             complaints.push(
                 Complaint::new(
                     Kind::OnInstanceAndGroup,
-                    format!("{} is tracked by the instance and by its group", own.name),
+                    format!("{name} is tracked by the instance and by its group"),
                 )
-                .token(&own.name)
-                .object(name),
+                .token(name)
+                .object(&member.name),
             );
         }
     }

@@ -22,7 +22,9 @@ pub(super) fn source(
             continue;
         }
         let text = statement.word_at(0).unwrap_or_default();
-        let problem = match text.parse::<IpAddr>() {
+        // A prefix length is ignored.
+        let address = text.split('/').next().unwrap_or_default();
+        let problem = match address.parse::<IpAddr>() {
             Ok(address) if address.is_ipv6() == is_ipv6 => {
                 source = Some(address);
                 continue;
@@ -88,6 +90,13 @@ fn peer(
         max_ttl: 255,
     };
     ttl_bounds(&mut peer, options, complain);
+    if peer.min_ttl > peer.max_ttl {
+        let message = format!(
+            "no packet of {first} has a TTL from {} to {}: all are discarded",
+            peer.min_ttl, peer.max_ttl
+        );
+        complain(Kind::Other, message, first);
+    }
     Some(peer)
 }
 
@@ -117,14 +126,15 @@ fn ttl_bounds(peer: &mut Peer, options: &[String], complain: &mut dyn FnMut(Kind
 pub(super) fn multicast(node: &Node, global: &Global, is_ipv6: bool) -> IpAddr {
     let own = node
         .text("mcast_dst_ip")
-        .and_then(|text| text.parse::<IpAddr>().ok())
+        .and_then(|text| text.split('/').next()?.parse::<IpAddr>().ok())
         .filter(|it| it.is_multicast() && it.is_ipv6() == is_ipv6);
     let word = if is_ipv6 {
         "vrrp_mcast_group6"
     } else {
         "vrrp_mcast_group4"
     };
-    let global = global.text(word).and_then(|text| text.parse().ok());
+    let global = global.text(word);
+    let global = global.and_then(|text| text.split('/').next()?.parse().ok());
     let default = if is_ipv6 {
         IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12))
     } else {
