@@ -112,6 +112,7 @@ fn read(options: &Options) -> io::Result<(Reading, Host)> {
             .clone()
             .or_else(|| Some(host.name.clone())),
         seed: 1,
+        namespace: options.namespace.clone(),
     };
     let reading = keepalived_conf::read(&options.file, &environment, &host);
     Ok((reading, host))
@@ -455,11 +456,15 @@ fn enter_namespace(options: &Options, reading: &Reading) -> Result<(), Error> {
 }
 
 fn set_umask(options: &Options, reading: &Reading) -> Result<(), Error> {
-    let configured = reading.configuration.global.text("umask");
-    let Some(text) = options.umask.as_deref().or(configured) else {
-        return Ok(());
+    let bits = match options.umask.as_deref() {
+        Some(text) => {
+            u32::from_str_radix(text, 8).map_err(|_| format!("--umask {text}: not octal"))?
+        }
+        None => match reading.configuration.global.umask {
+            Some(bits) => bits,
+            None => return Ok(()),
+        },
     };
-    let bits = u32::from_str_radix(text, 8).map_err(|_| format!("umask {text}: not octal"))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(bits));
     Ok(())
 }

@@ -25,6 +25,8 @@ pub mod reload;
 mod report;
 pub mod route;
 pub mod rule;
+#[cfg(test)]
+mod rules;
 pub mod script;
 pub mod source;
 pub mod start;
@@ -42,10 +44,10 @@ use std::{
 
 use self::{
     complaint::{Complaint, Kind, Weight},
-    configuration::Configuration,
+    configuration::{Configuration, Global},
     grammar::Reader,
     host::Host,
-    script::Policy,
+    script::{DefaultUser, Policy},
     source::{Environment, File, Like, Lines},
     tree::Node,
 };
@@ -62,23 +64,34 @@ pub struct Reading {
     pub files: Vec<File>,
     /// Whether a daemon starts with it.
     pub is_startable: bool,
-    /// A required parameter was missing, which ends the reading.
-    is_broken_off: bool,
+    extent: Extent,
+}
+
+/// How much of a configuration was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Extent {
+    /// All of it.
+    Whole,
+    /// A required parameter was missing, which ended the reading.
+    BrokenOff,
     /// A strict include did not find its files.
-    is_refused: bool,
+    Refused,
+    /// The globals, because the network namespace does not exist.
+    Globals,
 }
 
 impl Reading {
     /// The exit status of `keepalived -t`: 0, 2 where reading broke off, 4 for a line that is
     /// ignored because its interface does not exist, 5 for an error, 6 where scripts run without
-    /// script security or a strict include did not find its files.
+    /// script security or a strict include did not find its files. It is 0 where the network
+    /// namespace does not exist, whatever is wrong.
     #[must_use]
     pub fn exit_status(&self) -> u8 {
-        if self.is_refused {
-            return 6;
-        }
-        if self.is_broken_off {
-            return 2;
+        match self.extent {
+            Extent::Whole => {}
+            Extent::BrokenOff => return 2,
+            Extent::Refused => return 6,
+            Extent::Globals => return 0,
         }
         match self.complaints.iter().map(|it| it.weight).max() {
             Some(Weight::Security) => 6,
@@ -113,8 +126,7 @@ pub fn read(path: &Path, environment: &Environment, host: &Host) -> Reading {
             ],
             files: Vec::new(),
             is_startable: false,
-            is_broken_off: false,
-            is_refused: false,
+            extent: Extent::Whole,
         },
     }
 }
@@ -124,7 +136,7 @@ pub fn read(path: &Path, environment: &Environment, host: &Host) -> Reading {
 pub fn interpret(lines: Lines, host: &Host) -> Reading {
     let mut configuration = Configuration::default();
     let mut complaints = lines.complaints.clone();
-    let mut is_broken_off = false;
+    let mut extent = Extent::Whole;
     let mut is_startable = !lines.is_refused;
     if lines.is_refused {
         return Reading {
@@ -132,20 +144,20 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
             complaints,
             files: lines.files,
             is_startable,
-            is_broken_off,
-            is_refused: true,
+            extent: Extent::Refused,
         };
     }
+    let default_user = DefaultUser::default();
     for reader in Reader::ALL {
         let mut pass = tree::read(&lines, reader);
         complaints.append(&mut pass.complaints);
         if pass.is_broken_off {
-            is_broken_off = true;
+            extent = Extent::BrokenOff;
             is_startable = false;
             break;
         }
         let mut found = Vec::new();
-        let surroundings = (host, lines.like);
+        let surroundings = (host, lines.like, &default_user);
         is_startable &= resolve(
             reader,
             &pass.nodes,
@@ -153,7 +165,25 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
             &mut configuration,
             &mut found,
         );
+        default_user.report(&mut found);
         complaints.append(&mut found);
+        if let Some(name) = &configuration.net_namespace
+            && !lines.has_namespace
+            && !host::has_namespace(name)
+        {
+            // The other parts belong to a host that is not there.
+            complaints.push(
+                Complaint::new(
+                    Kind::Other,
+                    format!("there is no network namespace {name:?}: only global_defs is checked, and the daemon does not start"),
+                )
+                .weight(Weight::Advice)
+                .help(format!("create it with ip netns add {name}")),
+            );
+            is_startable = false;
+            extent = Extent::Globals;
+            break;
+        }
     }
     let mut seen = BTreeSet::new();
     complaints.retain(|complaint| seen.insert(complaint.clone()));
@@ -162,8 +192,16 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
         complaints,
         files: lines.files,
         is_startable,
-        is_broken_off,
-        is_refused: false,
+        extent,
+    }
+}
+
+/// Reports that `startup_script` or `shutdown_script` runs although security is off.
+fn report_startup_scripts(policy: &Policy<'_>, global: &Global, complaints: &mut Vec<Complaint>) {
+    let scripts = ["startup_script", "shutdown_script"];
+    let mut scripts = scripts.iter().filter_map(|word| global.scripts.get(word));
+    if scripts.any(|script| policy.look_up(&mut script.clone()).counts()) {
+        policy.report_use(complaints);
     }
 }
 
@@ -171,22 +209,35 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
 fn resolve(
     reader: Reader,
     nodes: &[Node],
-    (host, like): (&Host, Like),
+    (host, like, default_user): (&Host, Like, &DefaultUser),
     configuration: &mut Configuration,
     complaints: &mut Vec<Complaint>,
 ) -> bool {
     let blocks = nodes.iter().filter(|node| node.word == "global_defs");
-    let global = global::read(blocks, host, complaints);
+    let global = global::read(blocks, host, default_user, complaints);
     let policy = Policy {
         host,
         account: global.script_account,
+        default_user,
         is_secure: global.has("enable_script_security"),
     };
     let starts = match reader {
         Reader::Parent => {
             let last = |word: &str| nodes.iter().rev().find(|node| node.word == word);
-            let namespace = last("net_namespace").and_then(|node| node.word_at(0));
+            let mut names = nodes.iter().filter(|node| node.word == "net_namespace");
+            // The first name counts.
+            let namespace = names.find_map(|node| node.word_at(0));
+            for again in names.filter(|node| !node.words.is_empty()) {
+                complaints.push(
+                    Complaint::new(
+                        Kind::Duplicate,
+                        "net_namespace is given already; the first one counts",
+                    )
+                    .at(again.place),
+                );
+            }
             configuration.net_namespace = namespace.map(str::to_owned);
+            report_startup_scripts(&policy, &global, complaints);
             configuration.net_namespace_ipvs = last("net_namespace_ipvs")
                 .map(|node| node.word_at(0).unwrap_or_default().to_owned());
             configuration.uses_pid_folder = last("use_pid_dir").is_some();
@@ -217,7 +268,7 @@ fn resolve(
             let bfd = nodes
                 .iter()
                 .filter(|node| node.word == "bfd_instance")
-                .filter_map(|node| Some(node.word_at(0)?.to_owned()))
+                .filter_map(|node| bfd::name(node).map(str::to_owned))
                 .collect();
             let context = lvs::Context {
                 policy,
@@ -229,12 +280,8 @@ fn resolve(
             true
         }
         Reader::Bfd => {
-            let found = nodes
-                .iter()
-                .filter(|node| node.word == "bfd_instance")
-                .filter_map(|node| bfd::read(node, complaints))
-                .collect();
-            configuration.bfd_instances = found;
+            let found = nodes.iter().filter(|node| node.word == "bfd_instance");
+            configuration.bfd_instances = bfd::read(found, complaints);
             true
         }
     };

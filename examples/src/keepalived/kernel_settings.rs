@@ -53,9 +53,8 @@ pub fn kernel_settings(configuration: &Configuration, notes: &mut Vec<String>) -
     KernelSettings {
         timeouts: Timeouts { tcp, tcp_fin, udp },
         flushes_at_start: global.has("lvs_flush"),
-        flushes_at_stop: ["lvs_flush_on_stop", "lvs_flush_onstop"]
-            .iter()
-            .any(|word| global.has(word) && global.text(word) != Some("VS")),
+        flushes_at_stop: global.has("lvs_flush_on_stop")
+            && global.text("lvs_flush_on_stop") != Some("VS"),
         sync: sync.and_then(|sync| {
             sync_plan(sync, configuration)
                 .map_err(|problem| notes.push(format!("lvs_sync_daemon: {problem}: none runs")))

@@ -102,6 +102,8 @@ pub struct Global {
     pub lvs_timeouts: [Option<u32>; 3],
     /// The scripts of FIFOs, startup and shutdown, by keyword.
     pub scripts: BTreeMap<&'static str, Script>,
+    /// `umask`: the permissions that new files do not get.
+    pub umask: Option<u32>,
     /// The account of scripts that name none.
     pub script_account: Option<super::host::Account>,
 }

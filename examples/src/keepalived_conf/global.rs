@@ -10,7 +10,7 @@ use super::{
     complaint::{Complaint, Kind},
     configuration::Global,
     host::{Account, Host},
-    script::Policy,
+    script::{DefaultUser, Policy},
     tree::{Node, Value},
     value::{self, Range},
 };
@@ -19,6 +19,7 @@ use super::{
 pub(super) fn read<'a>(
     blocks: impl Iterator<Item = &'a Node>,
     host: &Host,
+    default_user: &DefaultUser,
     complaints: &mut Vec<Complaint>,
 ) -> Global {
     let mut global = Global {
@@ -30,7 +31,7 @@ pub(super) fn read<'a>(
     let is_secure = statements
         .iter()
         .any(|node| node.word == "enable_script_security");
-    if !is_secure && global.script_account.is_none() {
+    if global.script_account.is_none() && (!is_secure || has_early_script(&statements)) {
         global.script_account = Some(Account { uid: 0, gid: 0 });
     }
     for node in &statements {
@@ -38,6 +39,7 @@ pub(super) fn read<'a>(
             let user = node.word_at(0).unwrap_or_default();
             global.script_account = Host::account(user, node.word_at(1));
             if global.script_account.is_none() {
+                default_user.set_reported();
                 complaints.push(
                     Complaint::new(
                         Kind::ScriptUserUnknown,
@@ -52,12 +54,42 @@ pub(super) fn read<'a>(
     let policy = Policy {
         host,
         account: global.script_account,
+        default_user,
         is_secure,
     };
     for node in statements {
         statement(node, &policy, &mut global, complaints);
     }
     global
+}
+
+/// The keywords of scripts.
+const SCRIPTS: [&str; 5] = [
+    "startup_script",
+    "shutdown_script",
+    "notify_fifo_script",
+    "vrrp_notify_fifo_script",
+    "lvs_notify_fifo_script",
+];
+
+/// Whether a script without a user stands before `enable_script_security`. It makes root the user
+/// of all scripts that name none.
+fn has_early_script(statements: &[&Node]) -> bool {
+    statements
+        .iter()
+        .take_while(|node| node.word != "enable_script_security")
+        .any(|node| SCRIPTS.contains(&node.word) && node.words.len() == 1)
+}
+
+/// The keyword of a statement in its present spelling.
+fn present_spelling(word: &'static str) -> &'static str {
+    match word {
+        "lvs_flush_onstop" => "lvs_flush_on_stop",
+        "vrrp_rlimit_rtime" => "vrrp_rlimit_rttime",
+        "checker_rlimit_rtime" => "checker_rlimit_rttime",
+        "bfd_rlimit_rtime" => "bfd_rlimit_rttime",
+        word => word,
+    }
 }
 
 /// Reads a statement and stores its value, with its words unless they are unusable.
@@ -67,9 +99,10 @@ fn statement(
     global: &mut Global,
     complaints: &mut Vec<Complaint>,
 ) {
+    let word = present_spelling(node.word);
     match node.value {
-        Value::Number(number) => drop(global.numbers.insert(node.word, number)),
-        Value::Switch(is_on) => drop(global.switches.insert(node.word, is_on)),
+        Value::Number(number) => drop(global.numbers.insert(word, number)),
+        Value::Switch(is_on) => drop(global.switches.insert(word, is_on)),
         Value::None => {}
     }
     let is_kept = match (node.word, node.word_at(0)) {
@@ -77,19 +110,26 @@ fn statement(
             recipients(node, global, complaints);
             true
         }
-        (
-            "startup_script"
-            | "shutdown_script"
-            | "notify_fifo_script"
-            | "vrrp_notify_fifo_script"
-            | "lvs_notify_fifo_script",
-            Some(_),
-        ) => {
+        (word, Some(_)) if SCRIPTS.contains(&word) => {
             let script = policy.notify(node, &mut |complaint| complaints.push(complaint));
             if let Some(script) = script {
-                global.scripts.insert(node.word, script);
+                global.scripts.insert(word, script);
+            } else if matches!(word, "startup_script" | "shutdown_script") {
+                complaints.push(
+                    Complaint::new(Kind::Other, format!("{word} is not used")).at(node.place),
+                );
             }
             true
+        }
+        ("nftables" | "nftables_ipvs", _) if is_again(word, global) => {
+            complaints.push(
+                Complaint::new(
+                    Kind::Duplicate,
+                    format!("{word} is given already; the first one counts"),
+                )
+                .at(node.place),
+            );
+            false
         }
         (_, first) => {
             let mut complain = |kind, message: String| {
@@ -99,7 +139,7 @@ fn statement(
         }
     };
     if is_kept {
-        let word = match node.word {
+        let word = match word {
             "vrrp_vmac_garp_intvl" => "vrrp_garp_extra_if",
             word => word,
         };
@@ -137,7 +177,7 @@ fn is_usable(
             true
         }
         ("lvs_timeouts", Some(_)) => lvs_timeouts(node, global, complain),
-        ("lvs_flush_on_stop", Some(word)) => {
+        ("lvs_flush_on_stop" | "lvs_flush_onstop", Some(word)) => {
             check_word(node, word, "VS", complain);
             true
         }
@@ -148,7 +188,13 @@ fn is_usable(
         // A time file that was named before stays.
         ("reload_time_file", None) => false,
         ("config_save_dir", Some(path)) => is_save_folder(path, complain),
-        ("umask", Some(text)) => is_umask(text, complain),
+        ("umask", _) => {
+            match umask(&node.words) {
+                Ok(mask) => global.umask = Some(mask),
+                Err(problem) => complain(Kind::ValueInvalid, format!("umask: {problem}")),
+            }
+            global.umask.is_some()
+        }
         ("vrrp_rx_bufs_policy", Some(text)) => is_buffer_policy(text, complain),
         ("include_check", Some(_)) => {
             check_include_options(node, complain);
@@ -271,16 +317,51 @@ fn is_save_folder(path: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {
     is_good
 }
 
-fn is_umask(text: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {
-    let is_good = u32::from_str_radix(text, 8).is_ok_and(|mask| mask <= 0o777);
-    if !is_good {
-        complain(
-            Kind::ValueInvalid,
-            format!("umask: {text:?} is not an octal number up to 777"),
-        );
-    }
-    is_good
+/// Whether a statement that counts once was read before.
+fn is_again(word: &str, global: &Global) -> bool {
+    global.has(word) || (word == "nftables" && global.has("vrrp_iptables"))
 }
+
+/// Reads `umask`: a number as in C, or the names of permissions with `|` between them.
+fn umask(words: &[String]) -> Result<u32, String> {
+    let (first, rest) = words.split_first().ok_or("a value is missing")?;
+    if first.starts_with(|c: char| c.is_ascii_digit()) {
+        if !rest.is_empty() {
+            return Err(format!(
+                "one number is allowed, and {:?} follows it",
+                rest.join(" ")
+            ));
+        }
+        let (digits, radix) = match first.strip_prefix("0x").or(first.strip_prefix("0X")) {
+            Some(digits) => (digits, 16),
+            None if first.starts_with('0') => (first.as_str(), 8),
+            None => (first.as_str(), 10),
+        };
+        let mask = u32::from_str_radix(digits, radix).ok();
+        return mask.filter(|mask| *mask <= 0o777).ok_or_else(|| {
+            format!("{first:?} is not a number from 0 to 0777, octal with a leading 0")
+        });
+    }
+    let mut mask = 0;
+    for (place, word) in words.iter().enumerate() {
+        if place % 2 == 1 {
+            if word != "|" || place + 1 == words.len() {
+                return Err("write the names of permissions with \"|\" between them".into());
+            }
+            continue;
+        }
+        let bit = PERMISSIONS.iter().rev().position(|name| name == word);
+        let bit =
+            bit.ok_or_else(|| format!("{word:?} is not one of {}", PERMISSIONS.join(", ")))?;
+        mask |= 1 << bit;
+    }
+    Ok(mask)
+}
+
+/// The names of permissions, highest bit first.
+const PERMISSIONS: [&str; 9] = [
+    "IRUSR", "IWUSR", "IXUSR", "IRGRP", "IWGRP", "IXGRP", "IROTH", "IWOTH", "IXOTH",
+];
 
 fn is_buffer_policy(text: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {
     let is_good = matches!(text, "MTU" | "ADVERT" | "NO_SEND_RX") || text.parse::<u32>().is_ok();
@@ -356,6 +437,9 @@ fn resolve_server(name: &str, port: Option<&str>) -> Option<(IpAddr, u16)> {
     found.next().map(|address| (address.ip(), port))
 }
 
+/// The longest timeout of IPVS: 31 days, in seconds.
+const LONGEST_TIMEOUT: i64 = 31 * 24 * 3600;
+
 fn lvs_timeouts(node: &Node, global: &mut Global, complain: &mut dyn FnMut(Kind, String)) -> bool {
     let mut found_one = false;
     let mut words = node.words.iter();
@@ -372,9 +456,7 @@ fn lvs_timeouts(node: &Node, global: &mut Global, complain: &mut dyn FnMut(Kind,
             return found_one;
         };
         words.next();
-        // The longest time that the kernel can store: as many seconds as fit into a signed number
-        // of jiffies.
-        let number = value::number(text, Range::whole(0, i64::from(i32::MAX) / 1000));
+        let number = value::number(text, Range::whole(0, LONGEST_TIMEOUT));
         match number.value.and_then(|value| u32::try_from(value).ok()) {
             Some(value) if number.problem.is_none() => {
                 found_one = true;

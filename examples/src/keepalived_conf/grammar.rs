@@ -125,11 +125,12 @@ const PARENT: &[Reader] = &[Reader::Parent];
 const VRRP: &[Reader] = &[Reader::Vrrp];
 const CHECKER: &[Reader] = &[Reader::Checker];
 const BOTH: &[Reader] = &[Reader::Vrrp, Reader::Checker];
+const CHILDREN: &[Reader] = &[Reader::Checker, Reader::Vrrp, Reader::Bfd];
 const EVERY: &[Reader] = &Reader::ALL;
 
 pub(super) const ROOTS: &[Root] = &[
     root("linkbeat_use_polling", Nothing, VRRP),
-    root("net_namespace", Words(Fatal), PARENT),
+    root("net_namespace", Words(Complaint), PARENT),
     root("net_namespace_ipvs", Words(Allowed), PARENT),
     root("namespace_with_ipsets", Nothing, PARENT),
     root("use_pid_dir", Nothing, PARENT),
@@ -153,7 +154,7 @@ pub(super) const ROOTS: &[Root] = &[
     root("vrrp_instance", Block(INSTANCE), VRRP),
     root("vrrp_script", Block(SCRIPT), VRRP),
     root("vrrp_track_process", Block(TRACK_PROCESS), VRRP),
-    root("bfd_instance", Block(BFD), EVERY),
+    root("bfd_instance", Block(BFD), CHILDREN),
     root("SSL", Block(SSL), CHECKER),
     root("virtual_server_group", Lines, CHECKER),
     root("virtual_server", Block(VIRTUAL_SERVER), CHECKER),
@@ -192,7 +193,7 @@ pub(super) const GLOBAL: &[Keyword] = &[
     kw("lvs_timeouts", Words(Complaint)),
     kw("lvs_flush", Nothing),
     kw("lvs_flush_on_stop", Words(Allowed)),
-    kw("lvs_flush_onstop", Deprecated("lvs_flush_on_stop")),
+    kw("lvs_flush_onstop", Words(Allowed)),
     kw("lvs_sync_daemon", Words(Complaint)),
     kw("vrrp_mcast_group4", Words(Fatal)),
     kw("vrrp_mcast_group6", Words(Fatal)),
@@ -227,7 +228,7 @@ pub(super) const GLOBAL: &[Keyword] = &[
     asked("vrrp_rt_priority", -I32 - 1, I32),
     kw("vrrp_cpu_affinity", Words(Complaint)),
     unsigned("vrrp_rlimit_rttime", 1, U32),
-    kw("vrrp_rlimit_rtime", Deprecated("vrrp_rlimit_rttime")),
+    unsigned("vrrp_rlimit_rtime", 1, U32),
     kw("notify_fifo", Words(Complaint)),
     kw("notify_fifo_script", Command(Complaint)),
     kw("vrrp_notify_fifo", Words(Complaint)),
@@ -241,13 +242,13 @@ pub(super) const GLOBAL: &[Keyword] = &[
     asked("checker_rt_priority", -I32 - 1, I32),
     kw("checker_cpu_affinity", Words(Complaint)),
     unsigned("checker_rlimit_rttime", 1, U32),
-    kw("checker_rlimit_rtime", Deprecated("checker_rlimit_rttime")),
+    unsigned("checker_rlimit_rtime", 1, U32),
     asked("bfd_priority", -20, 19),
     kw("bfd_no_swap", Nothing),
     asked("bfd_rt_priority", -I32 - 1, I32),
     kw("bfd_cpu_affinity", Words(Complaint)),
     unsigned("bfd_rlimit_rttime", 1, U32),
-    kw("bfd_rlimit_rtime", Deprecated("bfd_rlimit_rttime")),
+    unsigned("bfd_rlimit_rtime", 1, U32),
     kw("snmp_socket", Words(Complaint)),
     kw("enable_traps", Nothing),
     kw("enable_snmp_vrrp", Nothing),

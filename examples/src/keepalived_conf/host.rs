@@ -40,6 +40,11 @@ impl Interface {
     }
 }
 
+/// Whether there is a network namespace of this name.
+pub(super) fn has_namespace(name: &str) -> bool {
+    Path::new("/run/netns").join(name).exists()
+}
+
 /// A user with a group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Account {

@@ -54,7 +54,7 @@ impl Context<'_> {
     ) -> BTreeMap<&'static str, Script> {
         let mut commands = BTreeMap::new();
         for word in words {
-            if let Some(statement) = node.last(word) {
+            if let Some(statement) = node.last(word).filter(|it| !it.words.is_empty()) {
                 let script = self
                     .policy
                     .notify(statement, &mut |complaint| complaints.push(complaint));

@@ -1,10 +1,11 @@
 //! Scripts: commands with their users.
 
-use std::path::Path;
+use std::{cell::Cell, path::Path};
 
 use super::{
     complaint::{Complaint, Kind, Weight},
     host::{Account, Host},
+    source::Place,
     tree::Node,
     word,
 };
@@ -27,6 +28,8 @@ pub(super) enum Usability {
     DroppedAtStart,
     /// Its program does not exist.
     Missing,
+    /// Script security forbids it, or it is a folder.
+    Insecure,
     /// It is not looked up: a redirection such as `</dev/tcp/192.0.2.1/80`.
     NotLookedUp,
 }
@@ -34,12 +37,49 @@ pub(super) enum Usability {
 impl Usability {
     /// Whether the daemon wants to run it, so that script security matters.
     pub(super) const fn counts(self) -> bool {
-        matches!(self, Self::Usable | Self::DroppedAtStart)
+        matches!(self, Self::Usable | Self::DroppedAtStart | Self::Insecure)
     }
 
     /// Whether it stays in the configuration.
     pub(super) const fn is_kept(self) -> bool {
         matches!(self, Self::Usable | Self::NotLookedUp)
+    }
+}
+
+/// The lack of a user for scripts that name none. It is reported once, for the first such script.
+#[derive(Debug, Default)]
+pub(super) struct DefaultUser {
+    is_reported: Cell<bool>,
+    first: Cell<Option<Place>>,
+}
+
+impl DefaultUser {
+    /// Records that the lack has its complaint.
+    pub(super) fn set_reported(&self) {
+        self.is_reported.set(true);
+    }
+
+    /// Records a script that lacks a user.
+    fn note(&self, place: Place) {
+        let first = self.first.get().map_or(place, |first| first.min(place));
+        self.first.set(Some(first));
+    }
+
+    /// Reports the first of the scripts that were recorded.
+    pub(super) fn report(&self, complaints: &mut Vec<Complaint>) {
+        let Some(place) = self.first.take() else {
+            return;
+        };
+        if !self.is_reported.replace(true) {
+            complaints.push(
+                Complaint::new(
+                    Kind::NoScriptUser,
+                    "there is no user keepalived_script, which runs the scripts that name no user; they are not used",
+                )
+                .at(place)
+                .help("name a user with script_user in global_defs"),
+            );
+        }
     }
 }
 
@@ -49,6 +89,7 @@ pub(super) struct Policy<'a> {
     pub(super) host: &'a Host,
     /// The account for scripts that name none; `None` when that user does not exist.
     pub(super) account: Option<Account>,
+    pub(super) default_user: &'a DefaultUser,
     /// `enable_script_security`.
     pub(super) is_secure: bool,
 }
@@ -92,9 +133,17 @@ impl Policy<'_> {
                 }
                 account?
             }
-            None => self.account?,
+            None => self.default_account(node.place)?,
         };
         Some(Script { arguments, account })
+    }
+
+    /// The account of a script that names none. Where there is no such account, notes its place.
+    pub(super) fn default_account(&self, place: Place) -> Option<Account> {
+        if self.account.is_none() {
+            self.default_user.note(place);
+        }
+        self.account
     }
 
     /// Replaces the program by its real path. Returns whether the script can be run.
@@ -110,7 +159,10 @@ impl Policy<'_> {
         };
         let path = path.as_path();
         *program = path.display().to_string();
-        if !is_executable(path) || (self.is_secure && is_open_to_others(path)) {
+        if path.is_dir() || (self.is_secure && is_open_to_others(path)) {
+            return Usability::Insecure;
+        }
+        if !is_executable(path) {
             return Usability::DroppedAtStart;
         }
         Usability::Usable

@@ -81,6 +81,8 @@ pub struct Environment {
     pub config_id: Option<String>,
     /// The seed of `${_RANDOM}`.
     pub seed: u64,
+    /// The network namespace of the command line, which counts instead of `net_namespace`.
+    pub namespace: Option<String>,
 }
 
 /// A configuration as lines.
@@ -96,6 +98,8 @@ pub struct Lines {
     pub is_refused: bool,
     /// The version of keepalived whose keywords are known.
     pub like: Like,
+    /// Whether `net_namespace` does not count, because the command line names a namespace.
+    pub has_namespace: bool,
 }
 
 impl Lines {
@@ -117,6 +121,7 @@ impl Lines {
         reader.open(path.to_owned(), text, Vec::new(), Strictness::default());
         reader.run();
         reader.lines.like = environment.like;
+        reader.lines.has_namespace = environment.namespace.is_some();
         reader.lines
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::{
     address::no_such_interface,
     complaint::{Complaint, Kind},
-    configuration::{BfdInstance, CheckScript, TrackFile, TrackProcess, Tracked, Tracking},
+    configuration::{CheckScript, TrackFile, TrackProcess, Tracked, Tracking},
     host::{Account, Host},
     script::{self, Policy, Script},
     tree::Node,
@@ -18,7 +18,8 @@ pub(super) struct Defined {
     pub(super) scripts: Named<CheckScript>,
     pub(super) files: Named<TrackFile>,
     pub(super) processes: Named<TrackProcess>,
-    pub(super) bfd: Named<BfdInstance>,
+    /// `bfd_instance` with its weight.
+    pub(super) bfd: Named<i32>,
 }
 
 /// Objects in the order of their definition, found by name. Of several with one name, the first
@@ -175,7 +176,7 @@ pub(super) fn read(
                     .processes
                     .get(first)
                     .map(|it| (it.weight, it.is_reverse)),
-                _ => defined.bfd.get(first).map(|it| (it.weight, false)),
+                _ => defined.bfd.get(first).map(|weight| (*weight, false)),
             };
             let Some((default_weight, default_reverse)) = default else {
                 complain(
@@ -244,19 +245,17 @@ pub(super) fn script(
                 arguments = script::arguments(statement, &mut complain);
             }
             "interval" | "timeout" => {
-                let seconds = match value {
-                    Some(seconds) if seconds > 0 => seconds,
-                    _ => {
-                        if value == Some(0) {
-                            complain(Complaint::new(
-                                Kind::ValueInvalid,
-                                format!("{}: 0 is too short; 1 second is used", statement.word),
-                            ));
-                        }
-                        1
-                    }
+                // An invalid number leaves the setting as it was.
+                let Some(seconds) = value.and_then(|it| u32::try_from(it).ok()) else {
+                    continue;
                 };
-                let seconds = u32::try_from(seconds).unwrap_or(1);
+                if seconds == 0 {
+                    complain(Complaint::new(
+                        Kind::ValueInvalid,
+                        format!("{}: 0 is too short; 1 second is used", statement.word),
+                    ));
+                }
+                let seconds = seconds.max(1);
                 if statement.word == "interval" {
                     result.interval = seconds;
                 } else {
@@ -301,7 +300,7 @@ pub(super) fn script(
     };
     let account = match account {
         Some(account) => account?,
-        None if policy.account.is_none() => {
+        None if policy.default_account(node.end).is_none() => {
             complaints.push(end(Complaint::new(
                 Kind::NoScriptUser,
                 format!("there is nobody to run vrrp_script {name}; it is ignored"),
@@ -368,23 +367,8 @@ pub(super) fn file(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Track
         return None;
     };
     let weight = node.last("weight");
-    let initial = node.last("init_file").and_then(|statement| {
-        let text = statement.word_at(0).unwrap_or("0");
-        let any = Range::whole(i64::from(i32::MIN), i64::from(i32::MAX));
-        let number = value::number(text, any);
-        if number.problem.is_some() {
-            complaints.push(
-                Complaint::new(
-                    Kind::ValueInvalid,
-                    format!("init_file {text:?} is not a number"),
-                )
-                .at(statement.place)
-                .token(text),
-            );
-        }
-        let overwrites = statement.words.iter().any(|word| word == "overwrite");
-        number.value.map(|value| (value, overwrites))
-    });
+    let initial = node.last("init_file");
+    let initial = initial.map(|statement| initial_value(statement, complaints));
     Some(TrackFile {
         name,
         path: path.to_owned(),
@@ -395,6 +379,33 @@ pub(super) fn file(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Track
         is_reverse: weight.is_some_and(|it| it.word_at(1) == Some("reverse")),
         initial,
     })
+}
+
+/// Reads `init_file [NUMBER] [overwrite]` in any order: the number that the file gets, and whether
+/// it replaces the one that is there. An unusable word is ignored.
+fn initial_value(statement: &Node, complaints: &mut Vec<Complaint>) -> (i64, bool) {
+    let mut value = 0;
+    let mut overwrites = false;
+    for word in &statement.words {
+        if word == "overwrite" {
+            overwrites = true;
+            continue;
+        }
+        let any = Range::whole(i64::from(i32::MIN), i64::from(i32::MAX));
+        let number = value::number(word, any);
+        match number.value {
+            Some(given) if number.problem.is_none() => value = given,
+            _ => complaints.push(
+                Complaint::new(
+                    Kind::ValueInvalid,
+                    format!("init_file: {word:?} is neither a number nor overwrite; it is ignored"),
+                )
+                .at(statement.place)
+                .token(word),
+            ),
+        }
+    }
+    (value, overwrites)
 }
 
 /// Reads a `vrrp_track_process` block.

@@ -193,13 +193,18 @@ impl<'a> Walker<'a> {
     fn is_wanted(&mut self, node: &Node) -> Result<bool, BrokenOff> {
         let name = node.word_at(0);
         match (node.word, name) {
-            ("vrrp_instance" | "vrrp_sync_group", None) => {
+            // A second word, like none, is no name.
+            ("vrrp_instance" | "vrrp_sync_group" | "track_group", _) if node.words.len() != 1 => {
                 self.complain(
                     Complaint::new(
                         Kind::MissingParameter,
-                        format!("{} needs a name; the block is ignored", node.word),
+                        format!(
+                            "{} needs one word as its name; the block is ignored",
+                            node.word
+                        ),
                     )
-                    .at(node.place),
+                    .at(node.place)
+                    .help("put a name of several words into double quotes"),
                 );
                 Ok(false)
             }

@@ -187,8 +187,8 @@ fn net_namespace_ipvs_needs_no_name() {
         let (status, shown) = check(&format!("{line}\nglobal_defs {{\n}}\n"), &[]);
         assert_eq!((status, shown.as_str()), (0, ""), "{line}");
     }
-    // The name of net_namespace cannot be left out.
-    assert_eq!(check("net_namespace\n", &[]).0, 2);
+    // net_namespace without a name has a complaint.
+    assert_eq!(check("net_namespace\n", &[]).0, 5);
 }
 
 /// The values that the program shows of `global_defs`.

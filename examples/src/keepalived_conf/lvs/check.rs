@@ -247,23 +247,32 @@ fn misc(node: &Node, context: &Context<'_>, complaints: &mut Vec<Complaint>) -> 
         );
         return None;
     };
-    let account = match node.last("user") {
-        Some(statement) => {
-            let user = statement.word_at(0).unwrap_or_default();
-            let account = Host::account(user, statement.word_at(1));
-            if account.is_none() {
-                complaints.push(
-                    Complaint::new(
-                        Kind::ScriptUserUnknown,
-                        format!("there is no user {user:?}; the check is ignored"),
-                    )
-                    .at(statement.place)
-                    .token(user),
-                );
-            }
-            account?
+    let account = if let Some(statement) = node.last("user") {
+        let user = statement.word_at(0).unwrap_or_default();
+        let account = Host::account(user, statement.word_at(1));
+        if account.is_none() {
+            complaints.push(
+                Complaint::new(
+                    Kind::ScriptUserUnknown,
+                    format!("there is no user {user:?}; the check is ignored"),
+                )
+                .at(statement.place)
+                .token(user),
+            );
         }
-        None => context.policy.account?,
+        account?
+    } else {
+        let account = context.policy.default_account(node.end);
+        if account.is_none() {
+            complaints.push(
+                Complaint::new(
+                    Kind::NoScriptUser,
+                    "there is nobody to run the program of MISC_CHECK; the check is ignored",
+                )
+                .at(node.end),
+            );
+        }
+        account?
     };
     Some(Detail::Misc {
         script: Script { arguments, account },

@@ -9,13 +9,12 @@ use crate::keepalived_conf::{
     reload::ReloadSettings,
 };
 
-const TEXTS: [(&str, &str); 11] = [
+const TEXTS: [(&str, &str); 10] = [
     ("router_id", "Router ID"),
     ("default_interface", "Default interface"),
     ("vrrp_mcast_group4", "VRRP IPv4 mcast group"),
     ("vrrp_mcast_group6", "VRRP IPv6 mcast group"),
     ("dbus_service_name", "DBus service name"),
-    ("umask", "umask"),
     ("vrrp_process_name", "VRRP process name"),
     ("checker_process_name", "LVS process name"),
     ("lvs_process_name", "LVS process name"),
@@ -122,6 +121,9 @@ fn given(it: &Global, shown: &mut Shown) {
         if let Some(text) = it.text(word) {
             shown.put(label, json!(text));
         }
+    }
+    if let Some(mask) = it.umask {
+        shown.put("umask", json!(format!("0{mask:o}")));
     }
     for (word, label) in NUMBERS {
         if let Some(number) = it.numbers.get(word) {

@@ -146,11 +146,11 @@ impl Include {
         let mut is_missing = false;
         for pattern in &alternatives {
             let path = folder.join(pattern);
-            if pattern.contains(['*', '?', '[']) {
-                // Without its folder, a file is missing; it is not a pattern without a match.
-                let folder = path.parent().is_none_or(Path::is_dir);
-                has_wildcards |= folder;
-                is_missing |= !folder;
+            if has_wildcard(Path::new(pattern)) {
+                match missed(&path) {
+                    Missed::NoMatch => has_wildcards = true,
+                    _ => is_missing = true,
+                }
                 let matches = glob::glob(&path.to_string_lossy());
                 found
                     .paths
@@ -186,6 +186,38 @@ impl Include {
             }
         });
         found
+    }
+}
+
+fn has_wildcard(path: &Path) -> bool {
+    path.to_string_lossy().contains(['*', '?', '['])
+}
+
+/// What it means that a pattern with wildcards has no match: that nothing matches one of its
+/// wildcards, or that a folder or file without wildcards does not exist.
+fn missed(pattern: &Path) -> Missed {
+    let folder = match pattern.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => Path::new("."),
+        Some(folder) => folder,
+        None => return Missed::Missing,
+    };
+    let is_found = if has_wildcard(folder) {
+        let matches = glob::glob(&folder.to_string_lossy());
+        let mut matches = matches.into_iter().flatten().flatten();
+        if !matches.any(|path| path.is_dir()) {
+            return missed(folder);
+        }
+        true
+    } else {
+        folder.is_dir()
+    };
+    let ends_in_wildcard = pattern
+        .file_name()
+        .is_some_and(|it| has_wildcard(Path::new(it)));
+    if is_found && ends_in_wildcard {
+        Missed::NoMatch
+    } else {
+        Missed::Missing
     }
 }
 

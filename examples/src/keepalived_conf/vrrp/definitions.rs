@@ -38,9 +38,9 @@ pub(super) fn read(
             }
         }
         "bfd_instance" => {
-            if let Some(bfd) = bfd::read(node, &mut Vec::new()) {
-                let name = bfd.name.clone();
-                defined.bfd.add(&name, bfd);
+            // An instance that the BFD part disables can still be tracked.
+            if let Some(name) = bfd::name(node) {
+                defined.bfd.add(name, bfd::weight(node));
             }
         }
         _ => {}

@@ -20,31 +20,33 @@ const COMMANDS: [(&str, &str); 7] = [
     ("notify", "generic"),
 ];
 
-/// Reads the commands. Of a repeated keyword, the first one counts.
+/// Reads the commands in the order of the file. Of a repeated keyword, the first one counts.
 pub(super) fn read(node: &Node, policy: &Policy<'_>, complaints: &mut Vec<Complaint>) -> Notifies {
     let mut found = BTreeMap::new();
-    for (word, name) in COMMANDS {
-        let mut statements = node.children_of(word).filter(|it| !it.words.is_empty());
-        let Some(first) = statements.next() else {
+    let mut given = Vec::new();
+    for statement in node.children.iter().filter(|it| !it.words.is_empty()) {
+        let Some((word, name)) = COMMANDS.iter().find(|(word, _)| *word == statement.word) else {
             continue;
         };
-        for again in statements {
+        if given.contains(word) {
             complaints.push(
                 Complaint::new(
                     Kind::Duplicate,
                     format!("{word} is given already; the first one counts"),
                 )
-                .at(again.place),
+                .at(statement.place),
             );
+            continue;
         }
-        let script = policy.notify(first, &mut |complaint| {
+        given.push(*word);
+        let script = policy.notify(statement, &mut |complaint| {
             // `-t` only looks at users when the daemon starts.
             if complaint.kind != Kind::ScriptUserUnknown {
                 complaints.push(complaint);
             }
         });
         if let Some(script) = script {
-            found.insert(name, script);
+            found.insert(*name, script);
         }
     }
     found

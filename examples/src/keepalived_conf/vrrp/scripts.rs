@@ -16,12 +16,17 @@ pub(super) fn look_up(
     context: &Context<'_>,
     complaints: &mut Vec<Complaint>,
 ) {
+    // Without instances, there is no VRRP part to run scripts.
+    if drafts.is_empty() {
+        return;
+    }
     let policy = &context.policy;
     let mut uses_scripts = look_up_tracked(defined, drafts, groups, policy, complaints);
     uses_scripts |= look_up_notifies(drafts, groups, policy);
-    for script in context.global.scripts.values() {
-        let mut script = script.clone();
-        uses_scripts |= policy.look_up(&mut script) == Usability::Usable;
+    for word in ["notify_fifo_script", "vrrp_notify_fifo_script"] {
+        if let Some(script) = context.global.scripts.get(word) {
+            uses_scripts |= policy.look_up(&mut script.clone()) == Usability::Usable;
+        }
     }
     if uses_scripts {
         policy.report_use(complaints);
@@ -44,18 +49,21 @@ fn look_up_tracked(
         if !usability.is_kept() {
             dropped.push(script.name.clone());
         }
-        if usability == Usability::Missing {
-            complaints.push(
-                Complaint::new(
-                    Kind::ScriptDisabled,
-                    format!(
-                        "the program of vrrp_script {} cannot be found; nothing tracks it",
-                        script.name
-                    ),
-                )
-                .token(&script.name),
-            );
-        }
+        let problem = match usability {
+            Usability::Missing => "cannot be found",
+            Usability::Insecure => "can be changed by other users, or is a folder",
+            _ => continue,
+        };
+        complaints.push(
+            Complaint::new(
+                Kind::ScriptDisabled,
+                format!(
+                    "the program of vrrp_script {} {problem}; nothing tracks it",
+                    script.name
+                ),
+            )
+            .token(&script.name),
+        );
     }
     let lists = drafts
         .iter_mut()
