@@ -321,6 +321,7 @@ impl Address {
                         "with a peer, the prefix length stands behind the peer's address",
                     ));
                     self.prefix_len = longest(self.address);
+                    self.preferred = self.address.is_ipv6().then(|| "0".to_owned());
                 }
                 self.peer = Some((peer, length));
             }

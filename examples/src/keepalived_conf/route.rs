@@ -161,10 +161,11 @@ type Words<'a> = std::iter::Copied<std::slice::Iter<'a, &'a str>>;
 const DEFAULT: [&str; 3] = ["default", "any", "all"];
 
 /// Words that take a value and are not passed on.
-const OPTIONS: [&str; 12] = [
+const OPTIONS: [&str; 13] = [
     "src",
     "to",
     "via",
+    "gw",
     "dev",
     "oif",
     "table",
@@ -186,7 +187,7 @@ pub(super) fn lacks_value<'a>(words: &[&'a str]) -> Option<&'a str> {
             || matches!(word, "weight" | "track_group");
         if takes_value {
             let prefixes: &[&str] = match word {
-                "via" => &["inet", "inet6"],
+                "via" | "gw" => &["inet", "inet6"],
                 "mtu" => &["lock"],
                 _ => &[],
             };
@@ -248,7 +249,7 @@ impl Route {
                 _ if OPTIONS.contains(&word) => {
                     let value = words.next().unwrap_or_default();
                     let (prefix, value) = match (word, value) {
-                        ("via", "inet" | "inet6") | ("mtu", "lock") => {
+                        ("via" | "gw", "inet" | "inet6") | ("mtu", "lock") => {
                             (Some(value), words.next().unwrap_or_default())
                         }
                         _ => (None, value),
@@ -426,7 +427,14 @@ impl Route {
                 self.source.is_some()
             }
             "to" => return self.read_destination(value, addresses, complain),
-            "via" => {
+            "via" | "gw" => {
+                if word == "gw" {
+                    complain(
+                        Complaint::new(Kind::Deprecated, "gw is deprecated")
+                            .token(word)
+                            .help("write via"),
+                    );
+                }
                 self.gateway = addresses.gateway(before, value);
                 self.gateway.is_some()
             }

@@ -174,6 +174,37 @@ fn addresses_on_other_interfaces_are_announced_there() {
 }
 
 #[test]
+fn an_address_on_the_interface_of_its_instance_is_on_the_macvlan_of_the_instance_or_on_its_own() {
+    let plan = plan_of(
+        "vrrp_instance V {\n interface eth0\n virtual_router_id 51\n use_vmac\n \
+         virtual_ipaddress {\n 192.0.2.100/24 dev eth0\n }\n \
+         virtual_rules {\n from 192.0.2.0/24 tunnel-id 7 table 10 priority 5\n }\n}\n\
+         vrrp_instance W {\n interface eth0\n virtual_router_id 51\n use_vmac\n \
+         virtual_ipaddress {\n fe80::100/64\n }\n}\n\
+         vrrp_instance X {\n interface eth0\n virtual_router_id 53\n \
+         virtual_ipaddress {\n 192.0.2.103/24 use_vmac\n }\n}\n",
+    );
+    let [v, w, x] = plan.routers.as_slice() else {
+        panic!("{:?}", plan.notes);
+    };
+    let device = |router: &PlannedRouter| router.config.virtual_mac.clone().unwrap().name.unwrap();
+    assert_eq!(
+        (device(v), device(w)),
+        ("vrrp.51".into(), "vrrp6.51".into())
+    );
+    assert_eq!(v.config.addresses[0].to_string(), "192.0.2.100/24");
+    assert!(v.config.announced.is_empty());
+    let rule: String = v.objects.iter().map(HostObject::addition).collect();
+    assert!(rule.contains(" tun_id 7 "), "{rule}");
+    assert_eq!(
+        (x.macvlans[0].name.as_str(), x.macvlans[0].parent.as_str()),
+        ("vrrp.53", "eth0")
+    );
+    let address = x.objects[0].addition();
+    assert!(address.contains("192.0.2.103/24 dev vrrp.53 "), "{address}");
+}
+
+#[test]
 fn addresses_with_a_virtual_mac_go_to_macvlans_one_for_each_interface_and_family() {
     let plan = plan_of(
         "global_defs {\n vmac_addr_prefix vx\n}\n\

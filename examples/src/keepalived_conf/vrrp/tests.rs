@@ -313,6 +313,9 @@ fn an_option_of_an_address_is_kept_ignored_or_costs_the_address() {
     let own = "fe80::100/64 dev eth0 scope global preferred_lft forever";
     assert_eq!(shown("", ipv6), [own]);
     assert_eq!(check(&instance("", ipv6)), (5, vec![6]));
+    // With a peer, an IPv6 address has the longest prefix, and is deprecated.
+    let peer = "fe80::100 dev eth0 scope global peer fe80::5/128 deprecated";
+    assert_eq!(shown("", "fe80::100/64 peer fe80::5"), [peer]);
 }
 
 /// The routes of an instance with this one.
@@ -328,6 +331,7 @@ fn the_family_of_a_default_route_is_that_of_its_addresses() {
     let ipv6 = "prepend ::/0 via inet6 fe80::2 dev eth0 proto 18";
     assert_eq!(route("default via fe80::2 dev eth0"), ipv6);
     assert_eq!(route("default via inet6 fe80::2 dev eth0"), ipv6);
+    assert_eq!(route("default gw fe80::2 dev eth0"), ipv6);
     assert_eq!(
         route("default dev eth0"),
         "prepend 0.0.0.0/0 dev eth0 proto 18"
