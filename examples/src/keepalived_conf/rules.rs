@@ -433,3 +433,38 @@ fn an_address_whose_dev_has_no_value_is_dropped() {
     let found = &reading.configuration.instances[0].objects.addresses;
     assert_eq!(found.len(), 2);
 }
+
+#[test]
+fn the_report_shows_globals_under_the_labels_of_keepalived() {
+    let text = "global_defs {\nlvs_flush\nlvs_flush_on_stop VS\nnotify_fifo /run/a root root\n\
+                notify_fifo_script /bin/true\nlvs_notify_fifo /run/b\n\
+                vrrp_rx_bufs_policy ADVERT\nvrrp_rx_bufs_multiplier 4\nrs_init_notifies\n\
+                no_checker_emails\ndisable_local_igmp\nfifo_write_vrrp_states_on_reload\n\
+                checker_log_all_failures\nvrrp_rlimit_rttime 5\nscript_user root\n}\n";
+    let report = super::report(&read(text), &Host::default());
+    let shown = &report["values"]["global_defs"];
+    let program = Path::new("/bin").canonicalize().unwrap().join("true");
+    let script = format!("'{}' '/run/a', uid:gid 0:0", program.display());
+    for (label, value) in [
+        ("LVS flush", "true"),
+        ("LVS flush on stop", "VS"),
+        ("Global notify fifo", "/run/a, uid:gid 0:0"),
+        ("Global notify fifo script", script.as_str()),
+        ("LVS notify fifo", "/run/b, uid:gid 0:0"),
+        ("rx_bufs_policy", "ADVERT"),
+        ("rx_bufs_multiples", "4"),
+        ("rs_init_notifies", "1"),
+        ("no_checker_emails", "1"),
+        ("Disable local IGMP", "yes"),
+        ("FIFO write vrrp states on reload", "true"),
+        ("Checkers log all failures", "true"),
+    ] {
+        assert_eq!(shown[label], value, "{label}");
+    }
+    assert!(shown.get("current realtime time limit").is_none());
+    let plain = read("global_defs {\nlvs_flush_on_stop\nvrrp_rx_bufs_policy 5000\n}\n");
+    let report = super::report(&plain, &Host::default());
+    let shown = &report["values"]["global_defs"];
+    assert_eq!(shown["LVS flush on stop"], "full");
+    assert_eq!(shown["rx_bufs_size"], "5000");
+}

@@ -60,7 +60,7 @@ const NUMBERS: [(&str, &str); 24] = [
     ),
     ("process_monitor_rcv_bufs", "process_monitor_rcv_bufs"),
     ("vrrp_down_timer_adverts", "Num adverts before down"),
-    ("vrrp_rx_bufs_multiplier", "vrrp_rx_bufs_multiplier"),
+    ("vrrp_rx_bufs_multiplier", "rx_bufs_multiples"),
 ];
 const PRESENT: [(&str, &str); 6] = [
     ("enable_script_security", "Script security enabled"),
@@ -70,7 +70,12 @@ const PRESENT: [(&str, &str); 6] = [
     ("enable_snmp_rfc", "SNMP RFC enabled"),
     ("enable_snmp_checker", "SNMP checker enabled"),
 ];
-const TRUE: [(&str, &str); 6] = [
+const TRUE: [(&str, &str); 8] = [
+    ("lvs_flush", "LVS flush"),
+    (
+        "fifo_write_vrrp_states_on_reload",
+        "FIFO write vrrp states on reload",
+    ),
     ("vrrp_check_unicast_src", "VRRP check unicast_src"),
     (
         "vrrp_skip_check_adv_addr",
@@ -105,7 +110,29 @@ pub(super) fn global(it: &Global, configuration: &Configuration, host: &Host) ->
     }
     reloads(&ReloadSettings::of(configuration), &mut shown);
     mails(it, host, &mut shown);
-    fifo(it, &mut shown);
+    for (prefix, label) in [
+        ("", "Global notify fifo"),
+        ("vrrp_", "VRRP notify fifo"),
+        ("lvs_", "LVS notify fifo"),
+    ] {
+        fifo(it, prefix, label, host, &mut shown);
+    }
+    if it.has("lvs_flush_on_stop") {
+        let extent = it.text("lvs_flush_on_stop").unwrap_or("full");
+        shown.put("LVS flush on stop", json!(extent));
+    }
+    if let Some(policy) = it.text("vrrp_rx_bufs_policy") {
+        let is_size = policy.starts_with(|c: char| c.is_ascii_digit());
+        let label = if is_size {
+            "rx_bufs_size"
+        } else {
+            "rx_bufs_policy"
+        };
+        shown.put(label, json!(policy));
+    }
+    if it.has("disable_local_igmp") {
+        shown.put("Disable local IGMP", json!("yes"));
+    }
     nftables(it, configuration, &mut shown);
     timeouts(it, &mut shown);
     Value::Object(shown.0)
@@ -186,6 +213,9 @@ fn switches(it: &Global, shown: &mut Shown) {
             truth(*sends),
         );
     }
+    if let Some(logs) = it.switches.get("checker_log_all_failures") {
+        shown.put("Checkers log all failures", truth(*logs));
+    }
     if let Some(notifies) = it.switches.get("vrrp_notify_priority_changes") {
         shown.put("VRRP notify priority changes", truth(*notifies));
     }
@@ -198,6 +228,8 @@ fn switches(it: &Global, shown: &mut Shown) {
             "vrrp_netlink_monitor_rcv_bufs_force",
             "vrrp_netlink_monitor_rcv_bufs_force",
         ),
+        ("rs_init_notifies", "rs_init_notifies"),
+        ("no_checker_emails", "no_checker_emails"),
     ] {
         if let Some(is_on) = it.switches.get(word) {
             shown.put(label, json!(u8::from(*is_on).to_string()));
@@ -259,7 +291,9 @@ fn processes(it: &Global, shown: &mut Shown) {
         ("vrrp_rt_priority", "current realtime priority"),
         ("vrrp_rlimit_rttime", "current realtime time limit"),
     ] {
-        if let Some(number) = it.numbers.get(word) {
+        if let Some(number) = it.numbers.get(word)
+            && it.has("vrrp_rt_priority")
+        {
             shown.put(labels, json!(number.to_string()));
         }
     }
@@ -307,21 +341,32 @@ fn mails(it: &Global, host: &Host, shown: &mut Shown) {
     }
 }
 
-/// The FIFO of instances and groups.
-fn fifo(it: &Global, shown: &mut Shown) {
-    if let Some(fifo) = it.text("vrrp_notify_fifo") {
-        let account = it.script_account.unwrap_or(Account { uid: 0, gid: 0 });
-        let owner = format!("uid:gid {}:{}", account.uid, account.gid);
-        shown.put("VRRP notify fifo", json!(format!("{fifo}, {owner}")));
-        if let Some(script) = it.scripts.get("vrrp_notify_fifo_script") {
-            let words = script.arguments.iter().map(|word| format!("'{word}'"));
-            let words: Vec<String> = words.chain([format!("'{fifo}'")]).collect();
-            shown.put(
-                "VRRP notify fifo script",
-                json!(format!("{}, {owner}", words.join(" "))),
-            );
-        }
+/// A FIFO, of all parts or of one, with its script.
+fn fifo(it: &Global, prefix: &str, label: &str, host: &Host, shown: &mut Shown) {
+    let keyword = format!("{prefix}notify_fifo");
+    let Some([fifo, account @ ..]) = it.words.get(keyword.as_str()).map(Vec::as_slice) else {
+        return;
+    };
+    let default = it.script_account.unwrap_or(Account { uid: 0, gid: 0 });
+    let own = account
+        .first()
+        .and_then(|user| Host::account(user, account.get(1).map(String::as_str)));
+    let owner = |account: Account| format!("uid:gid {}:{}", account.uid, account.gid);
+    let text = format!("{fifo}, {}", owner(own.unwrap_or(default)));
+    shown.put(label, json!(text));
+    let Some(script) = it.scripts.get(format!("{keyword}_script").as_str()) else {
+        return;
+    };
+    let mut words = script.arguments.clone();
+    if let Some(program) = words.first_mut()
+        && let Some(path) = host.program(program)
+    {
+        *program = path.display().to_string();
     }
+    words.push(fifo.clone());
+    let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let text = format!("{}, {}", words.join(" "), owner(script.account));
+    shown.put(&format!("{label} script"), json!(text));
 }
 
 /// The table of nftables, where keepalived makes one.
