@@ -25,7 +25,7 @@ use super::{
 use crate::{
     keepalived_conf::{
         configuration::Configuration,
-        lvs::{self, GroupEntry, Method, TlsFiles},
+        lvs::{self, Granularity, GroupEntry, Method, TlsFiles},
         script::Script,
     },
     probe::Probe,
@@ -65,7 +65,7 @@ pub fn balance(configuration: &Configuration) -> Balance {
     let switches = &configuration.global.switches;
     balance.names.reports_new_servers = switches.get("rs_init_notifies") == Some(&true);
     for server in &configuration.virtual_servers {
-        let keys = keys(server, configuration);
+        let keys = keys(server, configuration, &mut balance.notes);
         if keys.is_empty() {
             balance.notes.push(format!(
                 "{:?} has no address: it is left out",
@@ -91,19 +91,24 @@ const fn family(is_ipv6: bool) -> Family {
 }
 
 /// The services of a virtual server.
-fn keys(server: &lvs::VirtualServer, configuration: &Configuration) -> Vec<ServiceKey> {
+fn keys(
+    server: &lvs::VirtualServer,
+    configuration: &Configuration,
+    notes: &mut Vec<String>,
+) -> Vec<ServiceKey> {
     let protocol = match server.protocol {
         Some("UDP") => Protocol::Udp,
         Some("SCTP") => Protocol::Sctp,
         _ => Protocol::Tcp,
     };
-    let of_mark = |mark: u32| {
+    let of_mark = |mark: u32, is_ipv6: Option<bool>| {
         let mark = NonZeroU32::new(mark)?;
-        Some(ServiceKey::mark(mark, family(server.is_ipv6)))
+        let is_ipv6 = is_ipv6.unwrap_or(server.is_ipv6);
+        Some(ServiceKey::mark(mark, family(is_ipv6)))
     };
     match &server.service {
         lvs::Service::Address(address, port) => vec![ServiceKey::new(protocol, *address, *port)],
-        lvs::Service::Mark(mark) => of_mark(*mark).into_iter().collect(),
+        lvs::Service::Mark(mark) => of_mark(*mark, None).into_iter().collect(),
         lvs::Service::Group(name) => {
             let group = configuration
                 .virtual_server_groups
@@ -112,26 +117,42 @@ fn keys(server: &lvs::VirtualServer, configuration: &Configuration) -> Vec<Servi
             let entries = group.into_iter().flat_map(|group| &group.entries);
             entries
                 .flat_map(|entry| match entry {
-                    GroupEntry::Mark(mark) => of_mark(*mark).into_iter().collect::<Vec<_>>(),
-                    GroupEntry::Addresses { first, last, port } => range(*first, *last)
-                        .map(|address| ServiceKey::new(protocol, address, *port))
-                        .collect(),
+                    GroupEntry::Mark { mark, is_ipv6 } => {
+                        of_mark(*mark, *is_ipv6).into_iter().collect::<Vec<_>>()
+                    }
+                    GroupEntry::Addresses { first, last, port } => {
+                        let mut rest = range(*first, *last);
+                        let addresses = rest.by_ref().take(MOST_ADDRESSES);
+                        let keys: Vec<_> = addresses
+                            .map(|address| ServiceKey::new(protocol, address, *port))
+                            .collect();
+                        if let Some(next) = rest.next() {
+                            notes.push(format!(
+                                "{name}: {first} to {last} are more than {MOST_ADDRESSES} \
+                                 addresses: those from {next} on are left out"
+                            ));
+                        }
+                        keys
+                    }
                 })
                 .collect()
         }
     }
 }
 
-/// The addresses of a range; keepalived allows ranges of 256 at most.
+/// The addresses of a range that become services.
+const MOST_ADDRESSES: usize = 65536;
+
+/// The addresses of a range.
 fn range(first: IpAddr, last: IpAddr) -> Box<dyn Iterator<Item = IpAddr>> {
     match (first, last) {
         (IpAddr::V4(first), IpAddr::V4(last)) => {
             let all = first.to_bits()..=last.to_bits();
-            Box::new(all.take(256).map(|it| Ipv4Addr::from_bits(it).into()))
+            Box::new(all.map(|it| Ipv4Addr::from_bits(it).into()))
         }
         (IpAddr::V6(first), IpAddr::V6(last)) => {
             let all = first.to_bits()..=last.to_bits();
-            Box::new(all.take(65536).map(|it| Ipv6Addr::from_bits(it).into()))
+            Box::new(all.map(|it| Ipv6Addr::from_bits(it).into()))
         }
         _ => Box::new(std::iter::empty()),
     }
@@ -181,10 +202,10 @@ fn virtual_server(context: &Context<'_>, balance: &mut Balance) {
     for flag in flags {
         match *flag {
             "ops" => service.one_packet = true,
-            "flag-1" | "sh-fallback" | "mh-fallback" => {
+            "flag-1" => {
                 service.scheduler_flags |= SchedulerFlags::FLAG_1;
             }
-            "flag-2" | "sh-port" | "mh-port" => service.scheduler_flags |= SchedulerFlags::FLAG_2,
+            "flag-2" => service.scheduler_flags |= SchedulerFlags::FLAG_2,
             "flag-3" => service.scheduler_flags |= SchedulerFlags::FLAG_3,
             _ => {}
         }
@@ -194,10 +215,7 @@ fn virtual_server(context: &Context<'_>, balance: &mut Balance) {
     }
     if let Some(timeout) = persistence_timeout {
         let mut persistence = Persistence::new(*timeout, key.family());
-        if let Some(mask) = persistence_granularity
-            .as_ref()
-            .and_then(|it| netmask(it, key))
-        {
+        if let Some(mask) = persistence_granularity.and_then(netmask) {
             persistence.netmask = mask;
         }
         if let Err(error) = service.set_persistence(persistence) {
@@ -222,6 +240,7 @@ fn virtual_server(context: &Context<'_>, balance: &mut Balance) {
             port,
             method,
             inhibits,
+            duplicates_real_server: _, // Its key shows that.
         } = sorry;
         let key = DestinationKey::new(SocketAddr::new(*address, *port));
         let mut sorry = SorryServer::new(key, forwarding(method));
@@ -257,17 +276,10 @@ fn reaction(
     }
 }
 
-fn netmask(text: &str, key: ServiceKey) -> Option<Netmask> {
-    match key.family() {
-        Family::V4 => text.parse().ok().map(Netmask::V4).or_else(|| {
-            let length: u32 = text.parse().ok().filter(|it| *it <= 32)?;
-            let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
-            Some(Netmask::V4(Ipv4Addr::from_bits(!hosts)))
-        }),
-        Family::V6 => {
-            let length = text.parse().ok()?;
-            PrefixLength::new(length).ok().map(Netmask::V6)
-        }
+fn netmask(granularity: Granularity) -> Option<Netmask> {
+    match granularity {
+        Granularity::Mask(mask) => Some(Netmask::V4(mask)),
+        Granularity::Length(length) => PrefixLength::new(length).ok().map(Netmask::V6),
     }
 }
 

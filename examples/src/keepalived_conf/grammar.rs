@@ -486,10 +486,10 @@ const BFD: &[Keyword] = &[
 ];
 
 const SSL: &[Keyword] = &[
-    kw("password", Words(Fatal)),
-    kw("ca", Words(Fatal)),
-    kw("certificate", Words(Fatal)),
-    kw("key", Words(Fatal)),
+    kw("password", Words(Complaint)),
+    kw("ca", Words(Complaint)),
+    kw("certificate", Words(Complaint)),
+    kw("key", Words(Complaint)),
 ];
 
 /// The longest time that a timer of the checkers holds, in microseconds.

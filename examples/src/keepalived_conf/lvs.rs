@@ -14,6 +14,9 @@ mod sorry_server;
 mod tls;
 mod virtual_server;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 pub use self::{
@@ -21,6 +24,7 @@ pub use self::{
     defaults::CheckDefaults,
     forwarding::Method,
     group::{GroupEntry, ServiceGroup},
+    persistence::Granularity,
     real_server::RealServer,
     service::Service,
     sorry_server::SorryServer,
@@ -28,10 +32,11 @@ pub use self::{
     virtual_server::VirtualServer,
 };
 use super::{
-    complaint::{Complaint, Kind},
+    complaint::{Complaint, Kind, Weight},
     configuration::{Configuration, Global, TrackFile},
     script::{Policy, Script},
     tree::Node,
+    value,
 };
 
 /// The settings and objects outside of virtual servers on which they depend.
@@ -55,9 +60,13 @@ impl Context<'_> {
         let mut commands = BTreeMap::new();
         for word in words {
             if let Some(statement) = node.last(word).filter(|it| !it.words.is_empty()) {
-                let script = self
-                    .policy
-                    .notify(statement, &mut |complaint| complaints.push(complaint));
+                let script = self.policy.notify(statement, &mut |complaint| {
+                    // Without its user, the script is dropped at the start, and `-t` is silent.
+                    complaints.push(match complaint.kind {
+                        Kind::ScriptUserUnknown => complaint.weight(Weight::Advice),
+                        _ => complaint,
+                    });
+                });
                 commands.extend(script.map(|script| (word, script)));
             }
         }
@@ -72,28 +81,29 @@ pub(super) fn resolve(
     configuration: &mut Configuration,
     complaints: &mut Vec<Complaint>,
 ) {
+    // A group may stand behind the virtual server that uses it.
+    for node in nodes.iter().filter(|it| it.word == "virtual_server_group") {
+        let group = ServiceGroup::read(node, complaints);
+        configuration.virtual_server_groups.extend(group);
+    }
+    let mut has_tls = false;
     for node in nodes {
         match node.word {
-            "virtual_server_group" => {
-                let group = ServiceGroup::read(node, complaints);
-                configuration.virtual_server_groups.extend(group);
+            "SSL" => {
+                if has_tls {
+                    complaints.push(tls::repeated(node));
+                }
+                has_tls = true;
+                configuration.tls = TlsFiles::read(node, complaints);
             }
-            "SSL" => configuration.tls.read(node),
             "virtual_server" => {
-                let server = VirtualServer::read(node, context, complaints);
+                let groups = &configuration.virtual_server_groups;
+                let server = VirtualServer::read(node, context, groups, complaints);
                 configuration.virtual_servers.extend(server);
             }
             _ => {}
         }
     }
-    // A group that does not exist has no services.
-    let groups = &configuration.virtual_server_groups;
-    configuration
-        .virtual_servers
-        .retain(|server| match &server.service {
-            Service::Group(name) => groups.iter().any(|group| group.name == *name),
-            _ => true,
-        });
     configuration.uses_tls |= configuration
         .virtual_servers
         .iter()
@@ -135,13 +145,28 @@ fn look_up_scripts(
     }
 }
 
-/// Why a `virtual_server` or `real_server` block is skipped.
-pub(super) fn refusal(node: &Node) -> Option<Complaint> {
-    let is_usable = match node.word {
+/// Whether a `virtual_server` or `real_server` block is read: its words name a service or a
+/// server. A daemon at its start takes the leading digits of a malformed port or mark.
+pub(super) fn is_usable(node: &Node) -> bool {
+    match node.word {
         "virtual_server" => Service::read(node).is_some(),
         _ => endpoint::endpoint(&node.words).is_some(),
+    }
+}
+
+/// The fault of the words of a `virtual_server` or `real_server` block.
+pub(super) fn fault(node: &Node) -> Option<Complaint> {
+    let has_number = match (node.word, node.word_at(0)) {
+        ("virtual_server", Some("group")) => true,
+        ("virtual_server", Some("fwmark")) => {
+            let mark = node.word_at(1).map(|it| value::number(it, service::MARKS));
+            mark.is_some_and(|it| it.problem.is_none())
+        }
+        _ => node
+            .word_at(1)
+            .is_none_or(|it| endpoint::port(it).is_some()),
     };
-    if is_usable {
+    if has_number && is_usable(node) {
         return None;
     }
     let words = node.words.join(" ");
@@ -153,8 +178,13 @@ pub(super) fn refusal(node: &Node) -> Option<Complaint> {
         Complaint::new(
             Kind::BadAddress,
             format!(
-                "{}: {words:?} is not {form}; the block is ignored",
-                node.word
+                "{}: {words:?} is not {form}; {}",
+                node.word,
+                if is_usable(node) {
+                    "the digits before the fault are used"
+                } else {
+                    "the block is ignored"
+                }
             ),
         )
         .at(node.place)

@@ -163,7 +163,10 @@ fn check_script(script: &CheckScript) -> Value {
 }
 
 fn process(process: &TrackProcess) -> Value {
+    // Either both delays are shown, or none is.
+    let has_delay = process.terminate_delay.or(process.fork_delay).is_some();
     let delay = |time: Option<i64>| {
+        let time = time.or(has_delay.then_some(0));
         time.map_or(Value::Null, |time| {
             json!(format!("{}.{:06}s", time / 1_000_000, time % 1_000_000))
         })

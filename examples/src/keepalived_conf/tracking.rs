@@ -408,6 +408,39 @@ fn initial_value(statement: &Node, complaints: &mut Vec<Complaint>) -> (i64, boo
     (value, overwrites)
 }
 
+/// Reads the least and the greatest number of processes. Each value that contradicts the one before
+/// it is ignored, except that no process may run where the least number is 1.
+fn quorum(node: &Node, complaints: &mut Vec<Complaint>) -> (u32, Option<u32>) {
+    let mut quorum = 1;
+    let mut quorum_max = None;
+    for statement in &node.children {
+        let Some(number) = node_number(statement).and_then(|it| u32::try_from(it).ok()) else {
+            continue;
+        };
+        let problem = match statement.word {
+            "quorum" => match quorum_max.filter(|most| number > *most) {
+                None => {
+                    quorum = number;
+                    continue;
+                }
+                Some(most) => format!("quorum {number} is more than quorum_max {most}"),
+            },
+            "quorum_max" if number >= quorum || (number, quorum) == (0, 1) => {
+                quorum_max = Some(number);
+                continue;
+            }
+            "quorum_max" => format!("quorum_max {number} is less than quorum {quorum}"),
+            _ => continue,
+        };
+        complaints.push(
+            Complaint::new(Kind::ValueInvalid, format!("{problem}; it is ignored"))
+                .at(statement.place)
+                .token(number.to_string()),
+        );
+    }
+    (quorum, quorum_max)
+}
+
 /// Reads a `vrrp_track_process` block.
 pub(super) fn process(node: &Node, complaints: &mut Vec<Complaint>) -> Option<TrackProcess> {
     let name = node.word_at(0)?.to_owned();
@@ -445,7 +478,7 @@ pub(super) fn process(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Tr
         );
     }
     let weight = node.last("weight");
-    let count = |word: &str| node.number(word).and_then(|it| u32::try_from(it).ok());
+    let (quorum, quorum_max) = quorum(node, complaints);
     let delay = node.number("delay");
     Some(TrackProcess {
         name,
@@ -458,10 +491,57 @@ pub(super) fn process(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Tr
             .and_then(|it| i32::try_from(it).ok())
             .unwrap_or(0),
         is_reverse: weight.is_some_and(|it| it.word_at(1) == Some("reverse")),
-        quorum: count("quorum").unwrap_or(1),
-        quorum_max: count("quorum_max"),
+        quorum,
+        quorum_max,
         terminate_delay: node.number("terminate_delay").or(delay),
         fork_delay: node.number("fork_delay").or(delay),
         full_command: node.has("full_command"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::keepalived_conf::{
+        host::{Host, Interface},
+        interpret,
+        source::{Environment, Lines},
+    };
+
+    #[test]
+    fn the_greatest_number_of_processes_is_not_below_the_least() {
+        for (statements, lines, expected) in [
+            ("quorum 5\nquorum_max 3", vec![4], (5, None)),
+            ("quorum_max 3\nquorum 5", vec![4], (1, Some(3))),
+            ("quorum_max 3\nquorum 5\nquorum 2", vec![4], (2, Some(3))),
+            ("quorum 5\nquorum_max 5", vec![], (5, Some(5))),
+            ("quorum_max 0", vec![], (1, Some(0))),
+            ("quorum_max 0\nquorum 1", vec![4], (1, Some(0))),
+        ] {
+            let text = format!(
+                "vrrp_track_process p {{\nprocess x\n{statements}\n}}\n\
+                 vrrp_instance I {{\ninterface eth0\nvirtual_router_id 51\n\
+                 virtual_ipaddress {{\n10.0.0.100/24\n}}\ntrack_process {{\np\n}}\n}}\n"
+            );
+            let environment = Environment::default();
+            let lines_of_text = Lines::of_text(Path::new("x.conf"), text, &environment);
+            let mut host = Host::default();
+            let interface = Interface {
+                addresses: vec!["10.0.0.11".parse().unwrap()],
+                ..Interface::default()
+            };
+            host.interfaces.insert("eth0".into(), interface);
+            let reading = interpret(lines_of_text, &host);
+            let places = reading.complaints.iter().filter_map(|it| it.place);
+            let found: Vec<usize> = places.map(|it| it.line).collect();
+            assert_eq!(found, lines, "{statements}: {:?}", reading.complaints);
+            let process = &reading.configuration.track_processes[0];
+            assert_eq!(
+                (process.quorum, process.quorum_max),
+                expected,
+                "{statements}"
+            );
+        }
+    }
 }

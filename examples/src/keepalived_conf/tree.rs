@@ -240,12 +240,15 @@ impl<'a> Walker<'a> {
                 }
                 Ok(!is_known)
             }
-            ("virtual_server" | "real_server", _) => {
-                if let Some(complaint) = super::lvs::refusal(node) {
+            ("virtual_server" | "real_server", None) => {
+                self.missing(node.word, Missing::Fatal, node.place)?;
+                Ok(false)
+            }
+            ("virtual_server" | "real_server", Some(_)) => {
+                if let Some(complaint) = super::lvs::fault(node) {
                     self.complain(complaint);
-                    return Ok(false);
                 }
-                Ok(true)
+                Ok(super::lvs::is_usable(node))
             }
             _ => Ok(true),
         }
@@ -365,7 +368,7 @@ impl<'a> Walker<'a> {
                 },
             },
             Takes::Number(range, missing) => match words.first() {
-                None => self.missing(keyword, missing, place)?,
+                None => self.missing(keyword.word, missing, place)?,
                 Some(text) => {
                     if let Some(number) = self.number(keyword.word, text, range, place) {
                         node.value = Value::Number(number);
@@ -374,14 +377,14 @@ impl<'a> Walker<'a> {
             },
             Takes::Words(missing) => {
                 if words.is_empty() {
-                    self.missing(keyword, missing, place)?;
+                    self.missing(keyword.word, missing, place)?;
                 }
             }
             Takes::Command(missing) => {
                 // A command is split by other rules than the rest of the language.
                 let line = self.lines.get(self.at.wrapping_sub(1));
                 match word::split_command(line.map_or("", |line| &line.text)) {
-                    Ok(words) if words.len() < 2 => self.missing(keyword, missing, place)?,
+                    Ok(words) if words.len() < 2 => self.missing(keyword.word, missing, place)?,
                     Ok(words) => node.words = words.get(1..).unwrap_or_default().to_vec(),
                     Err(word::UnmatchedQuote) => {
                         node.words.clear();
@@ -429,6 +432,9 @@ impl<'a> Walker<'a> {
     fn lines(&mut self, node: &mut Node) -> Result<(), BrokenOff> {
         // A name may stand before the brace of a named list.
         let is_named = matches!(node.word, "virtual_server_group");
+        if is_named && node.words.is_empty() {
+            self.missing(node.word, Missing::Fatal, node.place)?;
+        }
         if !is_named && !node.words.is_empty() {
             self.complain(
                 Complaint::new(
@@ -466,6 +472,7 @@ impl<'a> Walker<'a> {
             let lacking = match node.word {
                 "virtual_routes" | "static_routes" => route::lacks_value(&words),
                 "virtual_rules" | "static_rules" => rule::lacks_value(&words),
+                "virtual_server_group" if words == ["fwmark"] => Some("fwmark"),
                 _ => None,
             };
             if let Some(word) = lacking {
@@ -484,22 +491,14 @@ impl<'a> Walker<'a> {
         Ok(())
     }
 
-    fn missing(
-        &mut self,
-        keyword: &Keyword,
-        missing: Missing,
-        place: Place,
-    ) -> Result<(), BrokenOff> {
+    fn missing(&mut self, word: &str, missing: Missing, place: Place) -> Result<(), BrokenOff> {
         if missing == Missing::Allowed {
             return Ok(());
         }
         self.complain(
-            Complaint::new(
-                Kind::MissingParameter,
-                format!("{} needs a value", keyword.word),
-            )
-            .at(place)
-            .token(keyword.word),
+            Complaint::new(Kind::MissingParameter, format!("{word} needs a value"))
+                .at(place)
+                .token(word),
         );
         match missing {
             Missing::Fatal => Err(BrokenOff),

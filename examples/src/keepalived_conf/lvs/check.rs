@@ -8,7 +8,7 @@ mod udp;
 use std::net::IpAddr;
 
 pub use self::{http::Url, tracked::TrackedFile};
-use super::{Context, RealServer, count};
+use super::{Context, RealServer, count, endpoint};
 use crate::keepalived_conf::{
     complaint::{Complaint, Kind},
     host::Host,
@@ -133,10 +133,16 @@ impl RealServer {
         };
         check.leave_out(&detail, node);
         check.detail = detail;
-        let hosts = node.children_of("host");
-        let further: Vec<Check> = hosts.map(|host| check.of_host(host, complaints)).collect();
-        self.checks.push(check);
-        self.checks.extend(further);
+        let start = (self.address, port);
+        let hosts: Vec<Check> = node
+            .children_of("host")
+            .map(|host| check.of_host(host, start, complaints))
+            .collect();
+        // Beside hosts, the block is a check of its own only with a connection of its own.
+        if hosts.is_empty() || names_connection(node) {
+            self.checks.push(check);
+        }
+        self.checks.extend(hosts);
     }
 }
 
@@ -178,9 +184,25 @@ impl Check {
     }
 
     /// The same check of another host, which `SMTP_CHECK` can name.
-    fn of_host(&self, host: &Node, complaints: &mut Vec<Complaint>) -> Self {
-        let mut further = self.clone();
-        further.connect_timeout = Some(host.number("connect_timeout").unwrap_or(0));
+    fn of_host(&self, host: &Node, start: (IpAddr, u16), complaints: &mut Vec<Complaint>) -> Self {
+        let mut further = Self {
+            target: Some(start),
+            bind: None,
+            bind_interface: None,
+            mark: None,
+            connect_timeout: Some(host.number("connect_timeout").unwrap_or(0)),
+            is_alpha: host.switch("alpha").unwrap_or(self.is_alpha),
+            delay_loop: host.number("delay_loop").or(self.delay_loop),
+            warmup: host.number("warmup").or(self.warmup),
+            retry: count(host, "retry").or(self.retry),
+            delay_before_retry: host
+                .number("delay_before_retry")
+                .or(self.delay_before_retry),
+            logs_all_failures: host
+                .switch("log_all_failures")
+                .unwrap_or(self.logs_all_failures),
+            ..self.clone()
+        };
         further.read_connection(host, complaints);
         further
     }
@@ -199,6 +221,15 @@ impl Check {
             self.is_alpha = node.switch("alpha").unwrap_or(false);
         }
     }
+}
+
+/// Whether the block of a check names a part of its connection.
+fn names_connection(node: &Node) -> bool {
+    node.children.iter().any(|it| match it.word {
+        "connect_ip" | "bindto" => it.word_at(0).and_then(endpoint::address).is_some(),
+        "connect_port" | "bind_port" | "bind_if" | "fwmark" | "connect_timeout" => true,
+        _ => false,
+    })
 }
 
 fn smtp(node: &Node) -> Detail {

@@ -1,6 +1,9 @@
 //! Checks and defaults that need the whole of a virtual server, in keepalived's order.
 
-use super::{RealServer, Service, VirtualServer, persistence::DEFAULT_TIMEOUT};
+use super::{
+    RealServer, Service, ServiceGroup, SorryServer, VirtualServer, group::GroupEntry,
+    persistence::DEFAULT_TIMEOUT,
+};
 use crate::keepalived_conf::complaint::{Complaint, Kind};
 
 /// The settings that the block itself names.
@@ -24,12 +27,18 @@ impl About<'_> {
 }
 
 /// Fills in the defaults that keepalived fills in, with a complaint for each. `None` if the virtual
-/// server is ignored.
+/// server is ignored. One of a group that does not exist is ignored in silence.
 pub(super) fn finish(
     mut server: VirtualServer,
     given: Given,
+    groups: &[ServiceGroup],
     complaints: &mut Vec<Complaint>,
 ) -> Option<VirtualServer> {
+    let services = match &server.service {
+        Service::Address(_, port) => Services::Port(*port),
+        Service::Mark(_) => Services::Mark,
+        Service::Group(name) => Services::Group(groups.iter().find(|it| it.name == *name)?),
+    };
     let mut about = About {
         label: server.service.to_string(),
         complaints,
@@ -42,30 +51,53 @@ pub(super) fn finish(
         about.say(Kind::NoRealServers, text);
         return None;
     }
-    protocol(&mut server, &mut about);
+    protocol(&mut server, services, &mut about);
     scheduling(given, &mut about);
     duplicates(&mut server, &mut about);
-    persistence(&mut server, &mut about);
+    persistence(&mut server, services, &mut about);
     one_packet_scheduling(&mut server, &mut about);
-    ports(&mut server, &mut about);
+    sorry_server(&mut server, services, &mut about);
+    for real in &mut server.real_servers {
+        port_of_real_server(real, services, &mut about);
+    }
     quorum(&mut server, &mut about);
-    server.is_ipv6 = match &server.service {
-        Service::Address(address, _) => address.is_ipv6(),
-        _ => server
-            .real_servers
-            .first()
-            .is_some_and(|it| it.address.is_ipv6()),
-    };
     Some(server)
 }
 
+/// The services of a virtual server, as far as ports depend on them.
+#[derive(Clone, Copy)]
+enum Services<'a> {
+    Port(u16),
+    Mark,
+    Group(&'a ServiceGroup),
+}
+
+impl Services<'_> {
+    /// Whether they have no protocol.
+    fn are_marks(self, of_ipv6: bool) -> bool {
+        match self {
+            Self::Port(_) => false,
+            Self::Mark => true,
+            Self::Group(group) => group.is_of_marks(of_ipv6),
+        }
+    }
+
+    fn have_port_zero(self) -> bool {
+        match self {
+            Self::Port(port) => port == 0,
+            Self::Mark => false,
+            Self::Group(group) => group.has_port_zero(),
+        }
+    }
+}
+
 /// Completes the protocol. A mark has none.
-fn protocol(server: &mut VirtualServer, about: &mut About<'_>) {
+fn protocol(server: &mut VirtualServer, services: Services<'_>, about: &mut About<'_>) {
     let label = &about.label;
-    if matches!(server.service, Service::Mark(_)) {
+    if services.are_marks(server.is_ipv6) {
         if server.protocol.take().is_some() {
             let text = format!(
-                "virtual server {label} has a firewall mark, which covers every protocol; protocol is ignored"
+                "virtual server {label} has firewall marks only, which cover every protocol; protocol is ignored"
             );
             about.say(Kind::ProtocolMissing, text);
         }
@@ -118,8 +150,8 @@ fn duplicates(server: &mut VirtualServer, about: &mut About<'_>) {
 }
 
 /// Adds persistence to a service without a port.
-fn persistence(server: &mut VirtualServer, about: &mut About<'_>) {
-    if matches!(server.service, Service::Address(_, 0)) && server.persistence_timeout.is_none() {
+fn persistence(server: &mut VirtualServer, services: Services<'_>, about: &mut About<'_>) {
+    if services.have_port_zero() && server.persistence_timeout.is_none() {
         let text = format!(
             "virtual server {} has no port, which goes with persistence only; persistence is used",
             about.label
@@ -141,51 +173,83 @@ fn one_packet_scheduling(server: &mut VirtualServer, about: &mut About<'_>) {
     }
 }
 
-/// Completes the ports of real servers. Without address translation, the port cannot change.
-fn ports(server: &mut VirtualServer, about: &mut About<'_>) {
-    for real in &mut server.real_servers {
-        match server.service {
-            Service::Address(_, port) => port_of_address(real, port, about),
-            Service::Mark(_) => port_of_mark(real, about),
-            Service::Group(_) => port_of_group(real, about),
-        }
-    }
-}
-
-fn port_of_address(real: &mut RealServer, port: u16, about: &mut About<'_>) {
-    if real.method.kind != "NAT" && real.port != port {
-        if real.port != 0 {
-            let text = format!(
-                "{}: {} cannot change the port of real server {}; {port} is used",
-                about.label, real.method.kind, real.address
-            );
-            about.say(Kind::PortMismatch, text);
-        }
-        real.port = port;
-    } else if real.port == 0 {
-        real.port = port;
-    }
-}
-
-fn port_of_mark(real: &mut RealServer, about: &mut About<'_>) {
-    if real.port != 0 && real.method.kind != "NAT" {
+/// Completes the sorry server. One that is also a real server is inhibited as that one is.
+fn sorry_server(server: &mut VirtualServer, services: Services<'_>, about: &mut About<'_>) {
+    let Some(sorry) = &mut server.sorry_server else {
+        return;
+    };
+    let mut servers = server.real_servers.iter();
+    let same = servers.find(|it| (it.address, it.port) == (sorry.address, sorry.port));
+    if let Some(real) = same
+        && real.inhibits_on_failure != sorry.inhibits
+    {
         let text = format!(
-            "{}: real server {} has a port, which a firewall mark has not; it is ignored",
+            "{}: real server {} is also the sorry server, but only one of them has inhibit; that of the real server is used",
             about.label, real.address
         );
-        about.say(Kind::PortMismatch, text);
-        real.port = 0;
+        about.say(Kind::Other, text);
+        sorry.inhibits = real.inhibits_on_failure;
+    }
+    let SorryServer {
+        address,
+        port,
+        method,
+        duplicates_real_server,
+        ..
+    } = sorry;
+    *duplicates_real_server = same.is_some();
+    // With translation, a sorry server without a port is shown without one; packets keep theirs.
+    if *port != 0 || method.kind != "NAT" {
+        let name = format!("sorry server {address}");
+        *port = port_without_translation(&name, *port, method.kind, services, about);
     }
 }
 
-fn port_of_group(real: &RealServer, about: &mut About<'_>) {
-    if real.port != 0 && real.method.kind != "NAT" {
-        let text = format!(
-            "{}: real server {} has a port, which does not count",
-            about.label, real.address
-        );
-        about.say(Kind::PortMismatch, text);
-    }
+/// Completes the port of a real server.
+fn port_of_real_server(real: &mut RealServer, services: Services<'_>, about: &mut About<'_>) {
+    let name = format!("real server {}", real.address);
+    real.port = port_without_translation(&name, real.port, real.method.kind, services, about);
+}
+
+/// The port of a server. Without address translation, the port of a packet cannot change.
+fn port_without_translation(
+    name: &str,
+    port: u16,
+    method: &str,
+    services: Services<'_>,
+    about: &mut About<'_>,
+) -> u16 {
+    let label = &about.label;
+    let is_free = method == "NAT" || port == 0;
+    let (problem, used) = match services {
+        Services::Port(own) if port == 0 => return own,
+        Services::Port(own) if !is_free && port != own => (
+            format!("{label}: {method} cannot change the port of {name}; {own} is used"),
+            own,
+        ),
+        Services::Mark if !is_free => (
+            format!("{label}: {name} has a port, which a firewall mark has not; it is ignored"),
+            0,
+        ),
+        Services::Group(group) if !is_free => match group.mismatch(port) {
+            None => return port,
+            Some(GroupEntry::Mark { mark, .. }) => (
+                format!("{label}: {name} has a port, which does not count for mark {mark}"),
+                port,
+            ),
+            Some(GroupEntry::Addresses {
+                first, port: own, ..
+            }) => (
+                format!(
+                    "{label}: {method} cannot change port {own} of {first} to that of {name}, {port}"
+                ),
+                port,
+            ),
+        },
+        _ => return port,
+    };
+    about.say(Kind::PortMismatch, problem);
+    used
 }
 
 /// Brings the quorum and its hysteresis into reach.

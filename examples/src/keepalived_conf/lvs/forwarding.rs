@@ -25,14 +25,25 @@ impl Method {
         }
     }
 
+    /// `NAT`, `DR` or `TUN`, if the statement names one of them.
+    pub(super) fn kind_of(statement: &Node) -> Option<&'static str> {
+        let text = statement.word_at(0)?;
+        ["NAT", "DR", "TUN"].into_iter().find(|kind| *kind == text)
+    }
+
     /// Reads a method. `None` if it is none of the three.
     pub(super) fn read(statement: &Node, complaints: &mut Vec<Complaint>) -> Option<Self> {
         let text = statement.word_at(0).unwrap_or_default();
-        let kind = ["NAT", "DR", "TUN"].into_iter().find(|kind| *kind == text);
+        let kind = Self::kind_of(statement);
         let options = statement.words.get(1..).unwrap_or_default();
         let problem = match kind {
             None => Some(format!("{text:?} is not NAT, DR or TUN")),
             Some(_) => tunnel_problem(options),
+        };
+        // A tunnel whose options have a fault is a plain one.
+        let options = match problem {
+            None => options.to_vec(),
+            Some(_) => Vec::new(),
         };
         if let Some(problem) = problem {
             complaints.push(
@@ -44,7 +55,7 @@ impl Method {
         }
         Some(Self {
             kind: kind?,
-            options: options.to_vec(),
+            options,
         })
     }
 
@@ -83,10 +94,11 @@ impl Method {
     }
 }
 
-/// The fault of the words after `TUN`, if there is one.
+/// The fault of the words after a method, if there is one.
 fn tunnel_problem(options: &[String]) -> Option<String> {
     let mut kind = "ipip";
     let mut has_port = false;
+    let mut checksum = "nocsum";
     let mut words = options.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
@@ -99,14 +111,21 @@ fn tunnel_problem(options: &[String]) -> Option<String> {
             "port" => {
                 has_port = true;
                 let port = words.next().unwrap_or_default();
-                if endpoint::port(port).is_none() {
+                if endpoint::port(port).is_none_or(|it| it == 0) {
                     return Some(format!("{port:?} is not a port"));
                 }
             }
-            "nocsum" | "csum" | "remcsum" => {}
+            "nocsum" | "csum" | "remcsum" => checksum = word,
             _ => return Some(format!("{word:?} is no option of a tunnel")),
         }
     }
-    (has_port != (kind == "gue"))
-        .then(|| "a tunnel of type gue has a port, others have none".into())
+    if has_port != (kind == "gue") {
+        return Some("a tunnel of type gue has a port, others have none".into());
+    }
+    let has_checksum = match kind {
+        "gue" => true,
+        "gre" => checksum != "remcsum",
+        _ => checksum == "nocsum",
+    };
+    (!has_checksum).then(|| format!("a tunnel of type {kind} has no {checksum}"))
 }

@@ -1,6 +1,6 @@
 //! `virtual_server_group`: services that virtual servers share.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::endpoint;
 use crate::keepalived_conf::{
@@ -14,7 +14,7 @@ use crate::keepalived_conf::{
 pub struct ServiceGroup {
     /// Its name.
     pub name: String,
-    /// Its services.
+    /// Its services: addresses, then marks, each in the order of the file.
     pub entries: Vec<GroupEntry>,
 }
 
@@ -31,45 +31,85 @@ pub enum GroupEntry {
         port: u16,
     },
     /// A firewall mark.
-    Mark(u32),
+    Mark {
+        /// The mark.
+        mark: u32,
+        /// Whether it marks packets of IPv6, if the line names a family.
+        is_ipv6: Option<bool>,
+    },
 }
 
 impl ServiceGroup {
     /// Reads a group. `None` if it is ignored.
     pub(super) fn read(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Self> {
-        let Some(name) = node.word_at(0) else {
-            complaints.push(
-                Complaint::new(
-                    Kind::MissingParameter,
-                    "virtual_server_group needs a name; it is ignored",
-                )
-                .at(node.place),
-            );
-            return None;
-        };
+        let name = node.word_at(0)?;
         let mut entries = Vec::new();
+        let mut has_valid_line = false;
         for entry in &node.entries {
+            let mut is_valid = true;
             let mut complain = |kind, message: String, token: &str| {
+                is_valid = false;
                 let complaint = Complaint::new(kind, message).token(token);
                 complaints.push(complaint.at(entry.place).object(name));
             };
             entries.extend(GroupEntry::read(entry, &mut complain));
+            has_valid_line |= is_valid;
         }
-        if is_ambiguous(&entries) {
-            complaints.push(
-                Complaint::new(
-                    Kind::Other,
-                    format!("virtual_server_group {name} has addresses of both families and a mark, whose family is ambiguous; it is ignored"),
-                )
-                .at(node.end)
-                .object(name),
-            );
-            return None;
-        }
-        Some(Self {
+        entries.sort_by_key(|entry| matches!(entry, GroupEntry::Mark { .. }));
+        let group = Self {
             name: name.to_owned(),
             entries,
+        };
+        let is_ambiguous = group.is_ambiguous();
+        let problem = if is_ambiguous {
+            "has addresses of both families and a mark without a family; it is ignored"
+        } else if group.entries.is_empty() {
+            "has no services; it is ignored"
+        } else if has_valid_line {
+            return Some(group);
+        } else {
+            "has no line without a fault"
+        };
+        complaints.push(
+            Complaint::new(
+                Kind::Other,
+                format!("virtual_server_group {name} {problem}"),
+            )
+            .at(node.end)
+            .object(name),
+        );
+        // A daemon at its start uses the valid parts of the lines.
+        (!is_ambiguous && !group.entries.is_empty()).then_some(group)
+    }
+
+    /// Whether all of its services are firewall marks that fit a virtual server of this family.
+    pub(super) fn is_of_marks(&self, of_ipv6: bool) -> bool {
+        self.entries.iter().all(|entry| match entry {
+            GroupEntry::Mark { is_ipv6, .. } => is_ipv6.is_none_or(|it| it == of_ipv6),
+            GroupEntry::Addresses { .. } => false,
         })
+    }
+
+    /// Whether one of its services has no port.
+    pub(super) fn has_port_zero(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| matches!(entry, GroupEntry::Addresses { port: 0, .. }))
+    }
+
+    /// The first service that does not have this port.
+    pub(super) fn mismatch(&self, wanted: u16) -> Option<&GroupEntry> {
+        self.entries.iter().find(|entry| match entry {
+            GroupEntry::Addresses { port, .. } => *port != wanted,
+            GroupEntry::Mark { .. } => true,
+        })
+    }
+
+    /// Whether the family of a mark is ambiguous, because there are addresses of both families.
+    fn is_ambiguous(&self) -> bool {
+        let has = |wanted: fn(&GroupEntry) -> bool| self.entries.iter().any(wanted);
+        has(|it| matches!(it, GroupEntry::Addresses { first, .. } if first.is_ipv4()))
+            && has(|it| matches!(it, GroupEntry::Addresses { first, .. } if first.is_ipv6()))
+            && has(|it| matches!(it, GroupEntry::Mark { is_ipv6: None, .. }))
     }
 }
 
@@ -78,19 +118,35 @@ impl GroupEntry {
     fn read(entry: &Entry, complain: &mut dyn FnMut(Kind, String, &str)) -> Option<Self> {
         let (first, rest) = entry.words.split_first()?;
         match rest.first() {
-            Some(mark) if first == "fwmark" => Self::mark(mark, complain),
+            Some(mark) if first == "fwmark" => {
+                Self::mark(mark, rest.get(1).map(String::as_str), complain)
+            }
             port => Self::addresses(first, port.map_or("0", String::as_str), complain),
         }
     }
 
-    fn mark(text: &str, complain: &mut dyn FnMut(Kind, String, &str)) -> Option<Self> {
+    fn mark(
+        text: &str,
+        family: Option<&str>,
+        complain: &mut dyn FnMut(Kind, String, &str),
+    ) -> Option<Self> {
         let number = value::number(text, Range::whole(0, u32::MAX.into()));
-        let mark = number.value.and_then(|it| u32::try_from(it).ok());
-        if mark.is_none() {
+        let Some(mark) = number.value.and_then(|it| u32::try_from(it).ok()) else {
             let message = format!("{text:?} is not a firewall mark");
             complain(Kind::ValueInvalid, message, text);
-        }
-        mark.map(Self::Mark)
+            return None;
+        };
+        let is_ipv6 = match family {
+            None => None,
+            Some("inet") => Some(false),
+            Some("inet6") => Some(true),
+            Some(other) => {
+                let message = format!("the family {other:?} of mark {mark} is not inet or inet6");
+                complain(Kind::UnknownValue, message, other);
+                return None;
+            }
+        };
+        Some(Self::Mark { mark, is_ipv6 })
     }
 
     fn addresses(
@@ -99,13 +155,17 @@ impl GroupEntry {
         complain: &mut dyn FnMut(Kind, String, &str),
     ) -> Option<Self> {
         let Some((first, last)) = range(addresses) else {
-            let message = format!("{addresses:?} is not an address or a range of addresses");
+            let message =
+                format!("{addresses:?} is not an address, a range of addresses or a subnet");
             complain(Kind::BadAddress, message, addresses);
             return None;
         };
-        let number = endpoint::port(port);
-        if number.is_none() {
-            let message = format!("{port:?} is not a port");
+        let number = endpoint::leading_port(port);
+        if endpoint::port(port).is_none() {
+            let message = match number {
+                Some(number) => format!("{port:?} is not a port; {number} is used"),
+                None => format!("{port:?} is not a port; the line is ignored"),
+            };
             complain(Kind::ValueInvalid, message, port);
         }
         Some(Self::Addresses {
@@ -116,41 +176,53 @@ impl GroupEntry {
     }
 }
 
-/// Whether the family of a mark is ambiguous, because there are addresses of both families.
-fn is_ambiguous(entries: &[GroupEntry]) -> bool {
-    let has_ipv4 = entries
-        .iter()
-        .any(|it| matches!(it, GroupEntry::Addresses { first, .. } if first.is_ipv4()));
-    let has_ipv6 = entries
-        .iter()
-        .any(|it| matches!(it, GroupEntry::Addresses { first, .. } if first.is_ipv6()));
-    let has_mark = entries.iter().any(|it| matches!(it, GroupEntry::Mark(_)));
-    has_ipv4 && has_ipv6 && has_mark
-}
-
-/// An address, or a range of them such as `192.0.2.1-20`.
+/// An address, a range such as `192.0.2.1-20` or `192.0.2.1-192.0.2.20`, or a subnet such as
+/// `192.0.2.0/28`.
 fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
+    if let Some((address, length)) = text.split_once('/') {
+        let first = address.parse().ok()?;
+        return Some((first, last_of_subnet(first, length)?));
+    }
     let Some((first, last)) = text.split_once('-') else {
         let address = text.parse().ok()?;
         return Some((address, address));
     };
     let first: IpAddr = first.parse().ok()?;
-    let last = match first {
-        IpAddr::V4(first) => {
-            let [a, b, c, low] = first.octets();
-            let high = last.parse::<u8>().ok().filter(|high| *high >= low)?;
-            IpAddr::from([a, b, c, high])
-        }
-        IpAddr::V6(first) => {
-            let mut segments = first.segments();
-            let high = u16::from_str_radix(last, 16).ok()?;
-            let end = segments.last_mut()?;
-            if high < *end {
-                return None;
-            }
-            *end = high;
-            IpAddr::from(segments)
-        }
+    let last = match last.parse::<IpAddr>() {
+        Ok(last) => (last.is_ipv4() == first.is_ipv4() && first <= last).then_some(last)?,
+        Err(_) => with_last_part(first, last).filter(|last| first < *last)?,
     };
     Some((first, last))
+}
+
+/// The last address of a subnet. `None` if the address is not its first.
+fn last_of_subnet(first: IpAddr, length: &str) -> Option<IpAddr> {
+    let length: u32 = length.parse().ok()?;
+    match first {
+        IpAddr::V4(first) => {
+            let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
+            let is_first = length <= 32 && first.to_bits() & hosts == 0;
+            is_first.then(|| Ipv4Addr::from_bits(first.to_bits() | hosts).into())
+        }
+        IpAddr::V6(first) => {
+            let hosts = u128::MAX.checked_shr(length).unwrap_or(0);
+            let is_first = length <= 128 && first.to_bits() & hosts == 0;
+            is_first.then(|| Ipv6Addr::from_bits(first.to_bits() | hosts).into())
+        }
+    }
+}
+
+/// An address with another last part: a decimal byte of IPv4, hexadecimal digits of IPv6.
+fn with_last_part(address: IpAddr, part: &str) -> Option<IpAddr> {
+    match address {
+        IpAddr::V4(address) => {
+            let [a, b, c, _] = address.octets();
+            Some(IpAddr::from([a, b, c, part.parse().ok()?]))
+        }
+        IpAddr::V6(address) => {
+            let mut segments = address.segments();
+            *segments.last_mut()? = u16::from_str_radix(part, 16).ok()?;
+            Some(IpAddr::from(segments))
+        }
+    }
 }

@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     Check, Context, Method, Service, TrackedFile, VirtualServer, count, defaults::CheckDefaults,
-    endpoint::endpoint,
+    endpoint,
 };
 use crate::keepalived_conf::{
-    complaint::{Complaint, Kind},
+    complaint::Complaint,
     script::Script,
     tree::{Node, Value},
 };
@@ -50,27 +50,18 @@ pub struct RealServer {
 }
 
 impl RealServer {
-    /// Reads a real server of `server`, whose block is `parent`. `None` if it is ignored.
+    /// Reads a real server of `server`, whose block is `parent`. It has `method` unless it names
+    /// its own. `None` if it is ignored.
     pub(super) fn read(
         node: &Node,
+        mut method: Method,
         server: &VirtualServer,
         parent: &Node,
         context: &Context<'_>,
         complaints: &mut Vec<Complaint>,
     ) -> Option<Self> {
-        let (address, port) = endpoint(&node.words)?;
-        if is_of_another_family(address, server) {
-            complaints.push(
-                Complaint::new(
-                    Kind::FamilyMismatch,
-                    format!("real server {address} is of another family than its virtual server; it is ignored"),
-                )
-                .at(node.end)
-                .token(address.to_string()),
-            );
-            return None;
-        }
-        let mut method = server.method.clone();
+        let (address, port) = endpoint::endpoint(&node.words)?;
+        endpoint::advise(node, complaints);
         for statement in node.children_of("lvs_method") {
             method = Method::read(statement, complaints).unwrap_or(method);
         }
@@ -110,16 +101,6 @@ impl RealServer {
             }
         }
         Some(real)
-    }
-}
-
-/// Whether no packets of the virtual server can reach an address. A tunnel can carry both families.
-fn is_of_another_family(address: IpAddr, server: &VirtualServer) -> bool {
-    match server.service {
-        Service::Address(own, _) => {
-            own.is_ipv4() != address.is_ipv4() && server.method.kind != "TUN"
-        }
-        _ => false,
     }
 }
 

@@ -38,25 +38,35 @@ impl Scheduling {
         }
     }
 
-    /// Reads a flag. Those of a scheduler count behind its name only.
+    /// Reads a flag. Those of source and Maglev hashing count behind the name of either scheduler
+    /// only.
     pub(super) fn read_flag(&mut self, statement: &Node, complaints: &mut Vec<Complaint>) {
         let text = statement.word_at(0).unwrap_or_default();
-        let needs = match statement.word.get(..2) {
-            Some("sh") => Some("sh"),
-            Some("mh") => Some("mh"),
-            _ => None,
-        };
-        let fits = needs.is_none_or(|it| self.scheduler.as_deref() == Some(it));
-        if fits {
-            self.flags.push(statement.word);
+        let needs_hashing = matches!(
+            statement.word,
+            "hashed" | "sh-port" | "sh-fallback" | "mh-port" | "mh-fallback"
+        );
+        let scheduler = self.scheduler.as_deref();
+        let is_hashing = matches!(scheduler, Some("sh" | "mh"));
+        if is_hashing || !needs_hashing {
+            // A flag of the other hashing scheduler is accepted without effect.
+            let is_effective = match statement.word.split_once('-') {
+                Some((owner @ ("sh" | "mh"), _)) => scheduler == Some(owner),
+                _ => true,
+            };
+            self.flags
+                .extend(is_effective.then_some(match statement.word {
+                    "sh-fallback" | "mh-fallback" => "flag-1",
+                    "sh-port" | "mh-port" => "flag-2",
+                    word => word,
+                }));
         } else {
             complaints.push(
                 Complaint::new(
                     Kind::Other,
                     format!(
-                        "{} goes with the scheduler {}, named before it",
-                        statement.word,
-                        needs.unwrap_or_default()
+                        "{} goes with the schedulers sh and mh, named before it; it is ignored",
+                        statement.word
                     ),
                 )
                 .at(statement.place)

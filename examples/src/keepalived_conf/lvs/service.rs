@@ -8,6 +8,9 @@ use crate::keepalived_conf::{
     value::{self, Range},
 };
 
+/// The values of a firewall mark.
+pub(super) const MARKS: Range = Range::whole(0, u32::MAX as i64).lenient();
+
 /// The service of a virtual server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Service {
@@ -24,10 +27,7 @@ impl Service {
     pub(super) fn read(node: &Node) -> Option<Self> {
         match node.word_at(0)? {
             "fwmark" => {
-                let number = value::number(node.word_at(1)?, Range::whole(0, u32::MAX.into()));
-                if number.problem.is_some() {
-                    return None;
-                }
+                let number = value::number(node.word_at(1)?, MARKS);
                 u32::try_from(number.value?).ok().map(Self::Mark)
             }
             "group" => Some(Self::Group(node.word_at(1)?.to_owned())),

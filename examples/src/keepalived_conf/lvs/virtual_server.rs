@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::{
-    Context, Method, RealServer, Service, SorryServer, count, defaults::CheckDefaults, finish,
-    persistence::Persistence, scheduling::Scheduling, sorry_server,
+    Context, Granularity, Method, RealServer, Service, ServiceGroup, SorryServer, count,
+    defaults::CheckDefaults, endpoint, finish, persistence::Persistence, scheduling::Scheduling,
+    sorry_server,
 };
 use crate::keepalived_conf::{
     complaint::{Complaint, Kind},
     script::Script,
+    source::Place,
     tree::{Node, Value},
 };
 
@@ -34,7 +36,7 @@ pub struct VirtualServer {
     /// Seconds of persistence.
     pub persistence_timeout: Option<u32>,
     /// The netmask or prefix length of persistence.
-    pub persistence_granularity: Option<String>,
+    pub persistence_granularity: Option<Granularity>,
     /// The persistence engine.
     pub persistence_engine: Option<String>,
     /// The weight of live servers that the quorum needs.
@@ -71,6 +73,13 @@ struct Statements {
     method: Option<Method>,
     sorry_server: sorry_server::Statements,
     persistence: Persistence,
+    /// Whether it is of IPv6, once a statement has decided that.
+    is_ipv6: Option<bool>,
+    /// For each real server, the method that the virtual server has at its place, if it has one
+    /// there.
+    methods: Vec<Option<Method>>,
+    /// Where its real servers of the other family are.
+    misfits: Vec<Place>,
 }
 
 impl Statements {
@@ -92,16 +101,24 @@ impl Statements {
                 let method = Method::read(statement, complaints);
                 self.method = method.or(self.method.take());
             }
-            "sorry_server" => self.sorry_server.read_endpoint(statement, complaints),
+            "sorry_server" => {
+                let method = self.method.as_ref();
+                self.sorry_server
+                    .read_endpoint(statement, method, complaints);
+            }
+
             "sorry_server_lvs_method" => self.sorry_server.read_method(statement, complaints),
             "sorry_server_inhibit" => self.sorry_server.read_inhibit(statement, complaints),
             "persistence_timeout" => self.persistence.read_timeout(statement, complaints),
-            "persistence_granularity" => self.persistence.read_granularity(statement, complaints),
-            "ip_family" if !matches!(text, "inet" | "inet6") => {
-                complaints.push(at(Complaint::new(
-                    Kind::UnknownValue,
-                    format!("ip_family: {text:?} is not inet or inet6"),
-                )));
+            "persistence_granularity" => {
+                let family = &mut self.is_ipv6;
+                self.persistence
+                    .read_granularity(statement, family, complaints);
+            }
+            "ip_family" => complaints.extend(self.read_family(text).map(at)),
+            "real_server" => {
+                self.methods.push(self.method.clone());
+                complaints.extend(self.compare_family(statement));
             }
             "quorum" if statement.value == Value::None => {
                 complaints.push(at(Complaint::new(
@@ -111,6 +128,51 @@ impl Statements {
             }
             _ => {}
         }
+    }
+}
+
+impl Statements {
+    /// Reads `ip_family`.
+    fn read_family(&mut self, text: &str) -> Option<Complaint> {
+        let is_ipv6 = match text {
+            "inet" => false,
+            "inet6" => true,
+            _ => {
+                return Some(Complaint::new(
+                    Kind::UnknownValue,
+                    format!("ip_family: {text:?} is not inet or inet6"),
+                ));
+            }
+        };
+        let is_conflict = *self.is_ipv6.get_or_insert(is_ipv6) != is_ipv6;
+        is_conflict.then(|| {
+            Complaint::new(
+                Kind::FamilyMismatch,
+                format!("ip_family {text} is not the family that the virtual server already has"),
+            )
+        })
+    }
+
+    /// Marks a real server as a misfit if no packets of the virtual server can reach it. A tunnel
+    /// can carry both families. The first real server decides the family of a virtual server that
+    /// has none.
+    fn compare_family(&mut self, real: &Node) -> Option<Complaint> {
+        let (address, _) = endpoint::endpoint(&real.words)?;
+        let is_ipv6 = *self.is_ipv6.get_or_insert(address.is_ipv6());
+        let own = real.children_of("lvs_method").filter_map(Method::kind_of);
+        let method = own.last().or(self.method.as_ref().map(|it| it.kind));
+        if address.is_ipv6() == is_ipv6 || method == Some("TUN") {
+            return None;
+        }
+        self.misfits.push(real.place);
+        Some(
+            Complaint::new(
+                Kind::FamilyMismatch,
+                format!("real server {address} is of another family than its virtual server; it is ignored"),
+            )
+            .at(real.end)
+            .token(address.to_string()),
+        )
     }
 }
 
@@ -129,10 +191,15 @@ impl VirtualServer {
     pub(super) fn read(
         node: &Node,
         context: &Context<'_>,
+        groups: &[ServiceGroup],
         complaints: &mut Vec<Complaint>,
     ) -> Option<Self> {
         let service = Service::read(node)?;
         let mut found = Statements::default();
+        if let Service::Address(address, _) = service {
+            endpoint::advise(node, complaints);
+            found.is_ipv6 = Some(address.is_ipv6());
+        }
         for statement in &node.children {
             found.read(statement, complaints);
         }
@@ -144,7 +211,7 @@ impl VirtualServer {
         let mut server = Self {
             service,
             protocol: found.protocol,
-            is_ipv6: false,
+            is_ipv6: found.is_ipv6.unwrap_or(false),
             scheduler: found.scheduling.scheduler.unwrap_or_else(|| "wlc".into()),
             flags: found.scheduling.flags,
             method: found.method.unwrap_or_else(|| Method::new("NAT")),
@@ -168,11 +235,14 @@ impl VirtualServer {
             defaults: CheckDefaults::OF_KEEPALIVED.with(node),
             real_servers: Vec::new(),
         };
-        for statement in node.children_of("real_server") {
-            let real = RealServer::read(statement, &server, node, context, complaints);
-            server.real_servers.extend(real);
+        for (statement, method) in node.children_of("real_server").zip(found.methods) {
+            let method = method.unwrap_or_else(|| server.method.clone());
+            let real = RealServer::read(statement, method, &server, node, context, complaints);
+            if !found.misfits.contains(&statement.place) {
+                server.real_servers.extend(real);
+            }
         }
-        server.sorry_server = found.sorry_server.finish(&server, node);
-        finish::finish(server, given, complaints)
+        server.sorry_server = found.sorry_server.finish(&server, node, complaints);
+        finish::finish(server, given, groups, complaints)
     }
 }

@@ -124,11 +124,12 @@ fn detail(detail: &Detail) -> Fields {
             requires_reply,
             ..
         } => {
-            let length = payload
-                .as_ref()
-                .map(|it| it.split_whitespace().collect::<String>().len() / 2);
+            let length = payload.as_ref().map(|it| json!(it.len() / 2));
             vec![
-                ("payload_len", json!(length)),
+                match length {
+                    Some(length) => ("payload_len", length),
+                    None => ("payload_specified", json!(false)),
+                },
                 ("require_reply", json!(requires_reply)),
             ]
         }

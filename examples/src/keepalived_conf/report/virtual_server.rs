@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::form::{list, object, script, seconds};
 use crate::keepalived_conf::{
-    lvs::{GroupEntry, RealServer, Service, ServiceGroup, VirtualServer},
+    lvs::{Granularity, GroupEntry, RealServer, Service, ServiceGroup, VirtualServer},
     script::Script,
 };
 
@@ -18,7 +18,7 @@ pub(super) fn service_group(it: &ServiceGroup) -> Value {
         GroupEntry::Addresses { first, last, port } => {
             json!(format!("VIP Range = {first}-{last}, VPORT = {port}"))
         }
-        GroupEntry::Mark(mark) => json!(format!("FWMARK = {mark}")),
+        GroupEntry::Mark { mark, .. } => json!(format!("FWMARK = {mark}")),
     });
     json!({ "name": it.name, "entries": entries })
 }
@@ -32,12 +32,13 @@ pub(super) fn virtual_server(it: &VirtualServer) -> Value {
     let mut flags: Vec<&str> = it
         .flags
         .iter()
-        .map(|flag| {
-            if *flag == "ops" {
-                "one packet scheduling"
-            } else {
-                flag
-            }
+        .map(|flag| match (*flag, it.scheduler.as_str()) {
+            ("ops", _) => "one packet scheduling",
+            ("flag-1", "sh") => "sh-fallback",
+            ("flag-1", "mh") => "mh-fallback",
+            ("flag-2", "sh") => "sh-port",
+            ("flag-2", "mh") => "mh-port",
+            (flag, _) => flag,
         })
         .collect();
     let scripts = notify(&it.scripts, |word| match word {
@@ -49,6 +50,8 @@ pub(super) fn virtual_server(it: &VirtualServer) -> Value {
     }
     let protocol = it.protocol.unwrap_or("none");
     let sorry = it.sorry_server.as_ref();
+    // Of one that is also a real server, the oracle takes the setting for that of the block.
+    let duplicate = sorry.filter(|it| it.duplicates_real_server);
     object(vec![
         ("key", json!(key)),
         ("virtualhost", json!(it.virtualhost)),
@@ -63,10 +66,9 @@ pub(super) fn virtual_server(it: &VirtualServer) -> Value {
         ("persistence_timeout_s", json!(it.persistence_timeout)),
         (
             "persistence_granularity",
-            match it.persistence_granularity.as_deref() {
-                Some(text) => text
-                    .parse::<u8>()
-                    .map_or(json!(text), |length| json!(length)),
+            match it.persistence_granularity {
+                Some(Granularity::Mask(mask)) => json!(mask.to_string()),
+                Some(Granularity::Length(length)) => json!(length),
                 None => Value::Null,
             },
         ),
@@ -81,13 +83,19 @@ pub(super) fn virtual_server(it: &VirtualServer) -> Value {
         ("notify", scripts),
         ("alpha", json!(it.is_alpha)),
         ("omega", json!(it.is_omega)),
-        ("inhibit_on_failure", json!(it.inhibits_on_failure)),
+        (
+            "inhibit_on_failure",
+            json!(duplicate.map_or(it.inhibits_on_failure, |it| it.inhibits)),
+        ),
         ("quorum", json!(it.quorum)),
         ("hysteresis", json!(it.hysteresis)),
         ("smtp_alert", json!(it.smtp_alert)),
         ("method", json!(it.method.describe())),
         (
-            "sorry_server",
+            match duplicate {
+                Some(_) => "sorry_server_(duplicates_rs)",
+                None => "sorry_server",
+            },
             sorry.map_or(Value::Null, |sorry| {
                 json!(format!(
                     "[{}]:{}:{}",

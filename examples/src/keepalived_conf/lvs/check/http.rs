@@ -2,7 +2,7 @@
 
 use super::Detail;
 use crate::keepalived_conf::{
-    complaint::{Complaint, Kind},
+    complaint::{Complaint, Kind, Weight},
     tree::Node,
     value::{self, Range},
 };
@@ -171,13 +171,13 @@ impl Url {
             let (low, high) = word.split_once('-').unwrap_or((word, word));
             let range = low.parse::<u16>().ok().zip(high.parse::<u16>().ok());
             match range {
-                Some((low, high)) if low >= 100 && high <= 999 && low <= high => {
+                Some((low, high)) if low >= 100 && high <= 599 && low <= high => {
                     self.status.push((low, high));
                 }
                 _ => complaints.push(
                     Complaint::new(
                         Kind::ValueInvalid,
-                        format!("status_code: {word:?} is not a status from 100 to 999 or a range"),
+                        format!("status_code: {word:?} is not a status from 100 to 599 or a range"),
                     )
                     .at(statement.place)
                     .token(word),
@@ -196,6 +196,7 @@ impl Url {
                         Kind::UnknownValue,
                         format!("regex_options: {word:?} is not an option of PCRE2"),
                     )
+                    .weight(Weight::Advice)
                     .at(statement.place)
                     .token(word),
                 );
