@@ -195,7 +195,7 @@ fn is_usable(
             }
             global.umask.is_some()
         }
-        ("vrrp_rx_bufs_policy", Some(text)) => is_buffer_policy(text, complain),
+        ("vrrp_rx_bufs_policy", Some(_)) => is_buffer_policy(&node.words, complain),
         ("include_check", Some(_)) => {
             check_include_options(node, complain);
             true
@@ -363,15 +363,32 @@ const PERMISSIONS: [&str; 9] = [
     "IRUSR", "IWUSR", "IXUSR", "IRGRP", "IWGRP", "IXGRP", "IROTH", "IWOTH", "IXOTH",
 ];
 
-fn is_buffer_policy(text: &str, complain: &mut dyn FnMut(Kind, String)) -> bool {
-    let is_good = matches!(text, "MTU" | "ADVERT" | "NO_SEND_RX") || text.parse::<u32>().is_ok();
-    if !is_good {
+/// Checks `vrrp_rx_bufs_policy`: `MTU` or `ADVERT` in any case, or a size.
+fn is_buffer_policy(words: &[String], complain: &mut dyn FnMut(Kind, String)) -> bool {
+    let is_word = |word: &String| {
+        ["MTU", "ADVERT"]
+            .iter()
+            .any(|it| word.eq_ignore_ascii_case(it))
+    };
+    let mut known = words.iter().filter(|word| is_word(word));
+    let first = known.next();
+    if known.any(|word| first.is_some_and(|first| !word.eq_ignore_ascii_case(first))) {
         complain(
-            Kind::UnknownValue,
-            format!("vrrp_rx_bufs_policy: {text:?} is not MTU, ADVERT, NO_SEND_RX or a number"),
+            Kind::ValueInvalid,
+            "vrrp_rx_bufs_policy: MTU and ADVERT exclude each other; MTU is used".into(),
         );
     }
-    is_good
+    for word in words.iter().filter(|word| !is_word(word)) {
+        if word.parse::<u32>().is_err() {
+            complain(
+                Kind::UnknownValue,
+                format!("vrrp_rx_bufs_policy: {word:?} is not MTU, ADVERT or a number"),
+            );
+        }
+    }
+    words
+        .iter()
+        .any(|word| is_word(word) || word.parse::<u32>().is_ok())
 }
 
 fn check_include_options(node: &Node, complain: &mut dyn FnMut(Kind, String)) {

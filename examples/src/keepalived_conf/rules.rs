@@ -468,3 +468,19 @@ fn the_report_shows_globals_under_the_labels_of_keepalived() {
     assert_eq!(shown["LVS flush on stop"], "full");
     assert_eq!(shown["rx_bufs_size"], "5000");
 }
+
+#[test]
+fn the_policy_of_buffers_is_mtu_or_advert_in_any_case_or_a_size() {
+    let policy = |words: &str| {
+        faults(&format!(
+            "global_defs {{\nvrrp_rx_bufs_policy {words}\n}}\n"
+        ))
+    };
+    for words in ["MTU", "mtu", "ADVERT", "0", "65537"] {
+        assert_eq!(policy(words), (0, vec![]), "{words}");
+    }
+    for words in ["NO_SEND_RX", "MTU x", "9999999999"] {
+        assert_eq!(policy(words), (5, vec![(Kind::UnknownValue, 2)]), "{words}");
+    }
+    assert_eq!(policy("MTU ADVERT"), (5, vec![(Kind::ValueInvalid, 2)]));
+}
