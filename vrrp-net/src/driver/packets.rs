@@ -210,10 +210,12 @@ impl Packets {
         socket.map_or(Ok(0), |socket| socket.receive(batch))
     }
 
-    /// Makes room in the outbox for the advertisements of this many routers.
+    /// Makes room for the advertisements of this many routers, and for their results.
     pub(super) fn reserve(&mut self, routers: usize) {
         self.outbox
             .reserve(routers.saturating_sub(self.outbox.len()));
+        let sent = &mut self.sent.routers;
+        sent.reserve(routers.saturating_sub(sent.len()));
     }
 
     /// Puts the prepared advertisement of a router into the outbox.
