@@ -32,9 +32,9 @@ use vrrp_fsm::{
 };
 use vrrp_net::{
     AnnouncedAddress, Driver, DriverEvent, Fault, ForeignPackets, Notification, RouterConfig,
-    RouterId, Transport, VirtualAddress,
+    RouterId, RouterView, Transport, VirtualAddress,
 };
-use vrrp_proto::Priority;
+use vrrp_proto::{Family, Priority, Vrid};
 
 use crate::{
     Error,
@@ -200,12 +200,10 @@ impl Daemon {
             self.log.warning(&problem);
         }
         for instance in inherited.instances {
-            let same = self.driver.routers().find(|router| {
-                let fsm = router.machine().config();
-                (router.interface_name(), fsm.vrid, fsm.family)
-                    == (&*instance.interface, instance.vrid, instance.family)
-            });
+            let InstanceState { vrid, family, .. } = instance;
+            let same = self.router_with(&instance.interface, vrid, family);
             let Some(router) = same else { continue };
+            let id = router.id();
             let running = RunningRouter {
                 reported: Some(Change::of(router.state(), None)),
                 planned: Kept {
@@ -220,8 +218,16 @@ impl Daemon {
                 has_objects: instance.has_objects,
                 cleared: instance.cleared,
             };
-            self.routers.insert(router.id(), running);
+            self.routers.insert(id, running);
         }
+    }
+
+    /// The router of this VRID and family on an interface.
+    fn router_with(&self, interface: &str, vrid: Vrid, family: Family) -> Option<RouterView<'_>> {
+        self.driver.routers().find(|router| {
+            let fsm = router.machine().config();
+            (router.interface_name(), fsm.vrid, fsm.family) == (interface, vrid, family)
+        })
     }
 
     /// What this daemon has on the host, for the next one.
@@ -526,11 +532,7 @@ impl Daemon {
             macvlans,
         };
         self.outlet.set(Party::Instance, &planned.name, notify);
-        let same = self.driver.routers().find(|router| {
-            let fsm = router.machine().config();
-            (router.interface_name(), fsm.vrid, fsm.family)
-                == (&*config.interface, config.fsm.vrid, config.fsm.family)
-        });
+        let same = self.router_with(&config.interface, config.fsm.vrid, config.fsm.family);
         if let Some(id) = same.map(|it| it.id()) {
             let running = self.routers.get(&id);
             let has_ipvlan = running.is_none_or(|it| it.planned.ipvlan == planned.ipvlan);

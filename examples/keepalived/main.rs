@@ -42,8 +42,12 @@ use vrrp_examples::{
         translate::{Plan, translate},
     },
     keepalived_conf::{
-        self, Reading, complaint::Weight, configuration::Global, host::Host,
-        reload::ReloadSettings, source::Environment,
+        self, Reading,
+        complaint::Weight,
+        configuration::Global,
+        host::{Host, namespace_path},
+        reload::ReloadSettings,
+        source::Environment,
     },
     memory,
     succession::{self, Inheritance, Succession, TakeOverError},
@@ -436,7 +440,7 @@ fn table_namespace(reading: &Reading) -> Result<TableNamespace, Error> {
     let path = match reading.configuration.net_namespace_ipvs.as_deref() {
         None => return Ok(TableNamespace::default()),
         Some("") => "/proc/thread-self/ns/net".into(),
-        Some(name) => Path::new("/run/netns").join(name),
+        Some(name) => namespace_path(name),
     };
     let opened = TableNamespace::open(&path);
     opened.map_err(|error| format!("net_namespace_ipvs: {}: {error}", path.display()).into())
@@ -448,7 +452,7 @@ fn enter_namespace(options: &Options, reading: &Reading) -> Result<(), Error> {
     let Some(name) = options.namespace.as_deref().or(own) else {
         return Ok(());
     };
-    let path = Path::new("/run/netns").join(name);
+    let path = namespace_path(name);
     let namespace =
         fs::File::open(&path).map_err(|error| format!("{}: {error}", path.display()))?;
     nix::sched::setns(namespace, CloneFlags::CLONE_NEWNET)?;

@@ -25,12 +25,12 @@ pub mod reload;
 mod report;
 pub mod route;
 pub mod rule;
-#[cfg(test)]
-mod rules;
 pub mod script;
 pub mod source;
 pub mod start;
 pub mod sync_daemon;
+#[cfg(test)]
+pub(crate) mod tests;
 mod tracking;
 mod tree;
 mod value;
@@ -169,7 +169,7 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
         complaints.append(&mut found);
         if let Some(name) = &configuration.net_namespace
             && !lines.has_namespace
-            && !host::has_namespace(name)
+            && !host::namespace_path(name).exists()
         {
             // The other parts belong to a host that is not there.
             complaints.push(

@@ -66,13 +66,8 @@ mod tests {
                  vrrp_instance V {{\n interface e\n virtual_router_id 1\n down_timer_adverts {adverts}\n \
                  virtual_ipaddress {{\n 192.0.2.1\n }}\n}}\n"
             );
-            let lines = crate::keepalived_conf::source::Lines::of_text(
-                std::path::Path::new("conf"),
-                text,
-                &crate::keepalived_conf::source::Environment::default(),
-            );
             let host = crate::keepalived_conf::host::Host::default();
-            let reading = crate::keepalived_conf::interpret(lines, &host);
+            let reading = crate::keepalived_conf::tests::read_on(&host, &text);
             let mut notes = Vec::new();
             let debounce = debounce(&reading.configuration, "e", &mut notes);
             (debounce, notes.len())

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     complaint::{Complaint, Kind},
-    host::Host,
+    host::{Host, LONGEST_NAME},
     tree::Entry,
     value::{self, Range},
 };
@@ -57,6 +57,11 @@ pub enum Broadcast {
 /// The longest prefix of a family.
 const fn longest(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
+}
+
+/// The address at the start of a text, before its prefix length.
+pub(super) fn without_length(text: &str) -> Option<IpAddr> {
+    text.split('/').next()?.parse().ok()
 }
 
 /// Reads `ADDRESS[/LENGTH]`. An invalid length gives a complaint. Its leading digits are used, or
@@ -275,12 +280,12 @@ impl Address {
     }
 
     fn read_label(&mut self, value: &str, complain: &mut dyn FnMut(Complaint)) -> bool {
-        if value.len() > 15 {
+        if value.len() > LONGEST_NAME {
             complain(
                 Complaint::new(
                     Kind::NameTooLong,
                     format!(
-                        "the label {value:?} has {} characters, at most 15 are possible; the address is not used",
+                        "the label {value:?} has {} characters, at most {LONGEST_NAME} are possible; the address is not used",
                         value.len()
                     ),
                 )
@@ -445,6 +450,18 @@ fn peer(text: &str, complain: &mut dyn FnMut(Complaint)) -> Option<(IpAddr, u8)>
         );
     }
     address
+}
+
+/// Reads the name of an interface. `knows` says whether it may be named.
+pub(super) fn interface(
+    name: &str,
+    knows: &dyn Fn(&str) -> bool,
+    complain: &mut dyn FnMut(Complaint),
+) -> String {
+    if !knows(name) {
+        complain(no_such_interface(name));
+    }
+    name.to_owned()
 }
 
 /// The complaint about an interface that the host does not have.

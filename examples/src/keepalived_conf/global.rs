@@ -332,12 +332,7 @@ fn umask(words: &[String]) -> Result<u32, String> {
                 rest.join(" ")
             ));
         }
-        let (digits, radix) = match first.strip_prefix("0x").or(first.strip_prefix("0X")) {
-            Some(digits) => (digits, 16),
-            None if first.starts_with('0') => (first.as_str(), 8),
-            None => (first.as_str(), 10),
-        };
-        let mask = u32::from_str_radix(digits, radix).ok();
+        let mask = value::c_number(first).and_then(|mask| u32::try_from(mask).ok());
         return mask.filter(|mask| *mask <= 0o777).ok_or_else(|| {
             format!("{first:?} is not a number from 0 to 0777, octal with a leading 0")
         });

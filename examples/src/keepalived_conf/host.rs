@@ -40,9 +40,13 @@ impl Interface {
     }
 }
 
-/// Whether there is a network namespace of this name.
-pub(super) fn has_namespace(name: &str) -> bool {
-    Path::new("/run/netns").join(name).exists()
+/// The most octets in the name of an interface (`IFNAMSIZ` without the final 0).
+pub(super) const LONGEST_NAME: usize = 15;
+
+/// The file of the network namespace of this name (ip-netns(8)).
+#[must_use]
+pub fn namespace_path(name: &str) -> PathBuf {
+    Path::new("/run/netns").join(name)
 }
 
 /// A user with a group.

@@ -166,7 +166,8 @@ pub(super) fn fault(node: &Node) -> Option<Complaint> {
             .word_at(1)
             .is_none_or(|it| endpoint::port(it).is_some()),
     };
-    if has_number && is_usable(node) {
+    let is_usable = is_usable(node);
+    if has_number && is_usable {
         return None;
     }
     let words = node.words.join(" ");
@@ -180,7 +181,7 @@ pub(super) fn fault(node: &Node) -> Option<Complaint> {
             format!(
                 "{}: {words:?} is not {form}; {}",
                 node.word,
-                if is_usable(node) {
+                if is_usable {
                     "the digits before the fault are used"
                 } else {
                     "the block is ignored"

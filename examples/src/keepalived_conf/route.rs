@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    address::{no_such_interface, prefix},
+    address::{interface, prefix},
     complaint::{Complaint, Kind},
     tree::Entry,
 };
@@ -177,6 +177,23 @@ const OPTIONS: [&str; 13] = [
     "mtu",
 ];
 
+/// Whether a word may stand between an option and its value.
+fn may_precede_value(option: &str, word: &str) -> bool {
+    matches!(
+        (option, word),
+        ("via" | "gw", "inet" | "inet6") | ("mtu", "lock")
+    )
+}
+
+/// The value of an option, and the word before it, if there is one.
+fn option_value<'a>(option: &str, words: &mut Words<'a>) -> (Option<&'a str>, &'a str) {
+    let value = words.next().unwrap_or_default();
+    if may_precede_value(option, value) {
+        return (Some(value), words.next().unwrap_or_default());
+    }
+    (None, value)
+}
+
 /// The last word of a route, if it lacks its value.
 pub(super) fn lacks_value<'a>(words: &[&'a str]) -> Option<&'a str> {
     let mut has_destination = false;
@@ -186,13 +203,8 @@ pub(super) fn lacks_value<'a>(words: &[&'a str]) -> Option<&'a str> {
             || FURTHER.contains(&word)
             || matches!(word, "weight" | "track_group");
         if takes_value {
-            let prefixes: &[&str] = match word {
-                "via" | "gw" => &["inet", "inet6"],
-                "mtu" => &["lock"],
-                _ => &[],
-            };
-            if let Some(prefix) = words.next_if(|it| prefixes.contains(it)) {
-                word = prefix;
+            if let Some(before) = words.next_if(|it| may_precede_value(word, it)) {
+                word = before;
             }
             if words.next().is_none() {
                 return Some(word);
@@ -228,7 +240,7 @@ impl Route {
         };
         let mut complain = |complaint: Complaint| complain(complaint.at(entry.place));
         let words: Vec<&str> = entry.words.iter().map(String::as_str).collect();
-        let mut words = words.iter().copied();
+        let mut words: Words<'_> = words.iter().copied();
         let mut addresses = Family::default();
         while let Some(word) = words.next() {
             if KINDS.contains(&word) {
@@ -247,15 +259,9 @@ impl Route {
                     break;
                 }
                 _ if OPTIONS.contains(&word) => {
-                    let value = words.next().unwrap_or_default();
-                    let (prefix, value) = match (word, value) {
-                        ("via" | "gw", "inet" | "inet6") | ("mtu", "lock") => {
-                            (Some(value), words.next().unwrap_or_default())
-                        }
-                        _ => (None, value),
-                    };
-                    route.locks_mtu |= prefix == Some("lock");
-                    if !route.option(word, (prefix, value), &mut addresses, knows, &mut complain) {
+                    let value = option_value(word, &mut words);
+                    route.locks_mtu |= value.0 == Some("lock");
+                    if !route.option(word, value, &mut addresses, knows, &mut complain) {
                         return None;
                     }
                 }
@@ -328,14 +334,8 @@ impl Route {
                     true
                 }
                 "via" | "dev" | "oif" | "weight" => {
-                    let value = words.next().unwrap_or_default();
-                    let (named, value) = match (word, value) {
-                        ("via", "inet" | "inet6") => {
-                            (Some(value), words.next().unwrap_or_default())
-                        }
-                        _ => (None, value),
-                    };
-                    let is_usable = hop.option(word, (named, value), addresses, knows, complain);
+                    let (before, value) = option_value(word, words);
+                    let is_usable = hop.option(word, (before, value), addresses, knows, complain);
                     if !is_usable {
                         complain(
                             Complaint::new(
@@ -439,10 +439,7 @@ impl Route {
                 self.gateway.is_some()
             }
             "dev" | "oif" => {
-                if !knows(value) {
-                    complain(no_such_interface(value));
-                }
-                self.interface = Some(value.into());
+                self.interface = Some(interface(value, knows, complain));
                 true
             }
             "table" => {
@@ -594,10 +591,7 @@ impl Hop {
                 self.weight.is_some()
             }
             _ => {
-                if !knows(value) {
-                    complain(no_such_interface(value));
-                }
-                self.interface = Some(value.into());
+                self.interface = Some(interface(value, knows, complain));
                 true
             }
         }

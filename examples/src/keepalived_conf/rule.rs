@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, net::IpAddr};
 
 use super::{
-    address::{no_such_interface, prefix},
+    address::{interface, prefix},
     complaint::{Complaint, Kind},
     route::{number, protocol, table},
     tree::Entry,
@@ -222,13 +222,11 @@ impl Rule {
                 self.fwmark.is_some()
             }
             "iif" | "dev" | "oif" => {
-                if !knows(value) {
-                    complain(no_such_interface(value));
-                }
+                let name = Some(interface(value, knows, complain));
                 if word == "oif" {
-                    self.output = Some(value.into());
+                    self.output = name;
                 } else {
-                    self.input = Some(value.into());
+                    self.input = name;
                 }
                 true
             }

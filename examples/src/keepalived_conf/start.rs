@@ -58,18 +58,11 @@ impl StartSettings {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::StartSettings;
-    use crate::keepalived_conf::{
-        host::Host,
-        interpret,
-        source::{Environment, Lines},
-    };
+    use crate::keepalived_conf::{host::Host, tests::read_on};
 
     fn settings(text: &str) -> StartSettings {
-        let lines = Lines::of_text(Path::new("conf"), text.to_owned(), &Environment::default());
-        StartSettings::of(&interpret(lines, &Host::default()).configuration)
+        StartSettings::of(&read_on(&Host::default(), text).configuration)
     }
 
     #[test]

@@ -4,12 +4,10 @@ use std::net::IpAddr;
 
 use super::{
     complaint::{Complaint, Kind},
+    host::LONGEST_NAME,
     tree::Node,
     value::{self, Range},
 };
-
-/// The longest name of an interface.
-const LONGEST_NAME: usize = 15;
 
 /// The synchronisation of connections with another load balancer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

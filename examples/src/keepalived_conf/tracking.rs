@@ -501,13 +501,7 @@ pub(super) fn process(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Tr
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
-    use crate::keepalived_conf::{
-        host::{Host, Interface},
-        interpret,
-        source::{Environment, Lines},
-    };
+    use crate::keepalived_conf::tests::{read_on, with_eth0};
 
     #[test]
     fn the_greatest_number_of_processes_is_not_below_the_least() {
@@ -524,15 +518,7 @@ mod tests {
                  vrrp_instance I {{\ninterface eth0\nvirtual_router_id 51\n\
                  virtual_ipaddress {{\n10.0.0.100/24\n}}\ntrack_process {{\np\n}}\n}}\n"
             );
-            let environment = Environment::default();
-            let lines_of_text = Lines::of_text(Path::new("x.conf"), text, &environment);
-            let mut host = Host::default();
-            let interface = Interface {
-                addresses: vec!["10.0.0.11".parse().unwrap()],
-                ..Interface::default()
-            };
-            host.interfaces.insert("eth0".into(), interface);
-            let reading = interpret(lines_of_text, &host);
+            let reading = read_on(&with_eth0(), &text);
             let places = reading.complaints.iter().filter_map(|it| it.place);
             let found: Vec<usize> = places.map(|it| it.line).collect();
             assert_eq!(found, lines, "{statements}: {:?}", reading.complaints);

@@ -161,6 +161,22 @@ fn leading_integer(text: &str) -> (Option<i128>, bool, bool) {
     (value, behind.is_empty(), !digits.is_empty())
 }
 
+/// Reads a number without a sign as C does: hexadecimal after `0x`, octal after `0`, else decimal.
+pub(super) fn c_number(text: &str) -> Option<u64> {
+    let (digits, radix) = match text.strip_prefix('0') {
+        None | Some("") => (text, 10),
+        Some(rest) => match rest.strip_prefix(['x', 'X']) {
+            Some(digits) => (digits, 16),
+            None => (rest, 8),
+        },
+    };
+    // The library also accepts a sign.
+    let is_number = digits.bytes().all(|it| it.is_ascii_alphanumeric());
+    u64::from_str_radix(digits, radix)
+        .ok()
+        .filter(|_| is_number)
+}
+
 /// Reads a boolean: `true on yes` or `false off no`, in lower case.
 pub(super) fn boolean(text: &str) -> Option<bool> {
     match text {

@@ -1,9 +1,13 @@
 //! A daemon that replaces another one, with another configuration or where something fails.
 
-use std::{fs, path::Path, process::Output};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Output},
+};
 
 use nix::sys::signal::Signal;
-use vrrp_lab::{example, wait_for};
+use vrrp_lab::{BackgroundProgram, Host, example, wait_for};
 
 use crate::{
     instance,
@@ -17,24 +21,25 @@ fn rig(config: &str) -> Rig {
     Rig::new([Kind::Ours, Kind::Keepalived], [config, &instance(100, "")])
 }
 
-/// Runs the program on the first host to its end: with its configuration, and these files.
-fn run(rig: &Rig, pid: &Path, socket: &Path, further: &[&str]) -> Output {
-    let node = rig.node(0);
-    let mut command = node
-        .host
-        .namespace()
-        .command(example("keepalived").unwrap());
+/// The program on a host, with the configuration of the first host, and these files.
+fn program(rig: &Rig, host: &Host, pid: &Path, socket: &Path) -> Command {
+    let mut command = host.namespace().command(example("keepalived").unwrap());
     command
         .args(["-n", "-l", "-G", "-P", "-f"])
-        .arg(node.path("conf"))
+        .arg(rig.node(0).path("conf"))
         .arg("-r")
-        .arg(node.path("vrrp.pid"))
+        .arg(pid.with_extension("vrrp"))
         .arg("-p")
         .arg(pid)
         .arg("--replace-socket")
-        .arg(socket)
-        .args(further);
-    command.output().unwrap()
+        .arg(socket);
+    command
+}
+
+/// Runs a successor on the first host to its end.
+fn run_successor(rig: &Rig, pid: &Path, socket: &Path) -> Output {
+    let mut command = program(rig, &rig.node(0).host, pid, socket);
+    command.arg("--replace").output().unwrap()
 }
 
 fn text(output: &Output) -> String {
@@ -146,7 +151,7 @@ fn a_reload_without_free_descriptors_changes_nothing() {
     let process = rig.node(0).process();
     let is_used = |it: &u32| Path::new(&format!("/proc/{process}/fd/{it}")).is_symlink();
     let free = (0..1_024).find(|it| !is_used(it)).unwrap();
-    let mut command = std::process::Command::new("prlimit");
+    let mut command = Command::new("prlimit");
     command.arg(format!("--pid={process}"));
     let limited = command.arg(format!("--nofile={free}:")).status().unwrap();
     assert!(limited.success());
@@ -164,7 +169,7 @@ fn a_second_daemon_does_not_start_even_with_the_option_to_replace() {
     let mut rig = rig(&instance(150, ""));
     rig.start_both();
     let nowhere = rig.node(0).path("nowhere");
-    let output = run(&rig, &rig.node(0).path("pid"), &nowhere, &["--replace"]);
+    let output = run_successor(&rig, &rig.node(0).path("pid"), &nowhere);
     assert!(!output.status.success());
     assert!(
         text(&output).contains("a daemon runs already"),
@@ -183,7 +188,7 @@ fn a_successor_that_cannot_write_its_files_ends_before_it_takes_over() {
     rig.start_both();
     let node = rig.node(0);
     let file = node.path("no folder").join("pid");
-    let output = run(&rig, &file, &node.path("socket"), &["--replace"]);
+    let output = run_successor(&rig, &file, &node.path("socket"));
     assert!(!output.status.success());
     assert!(text(&output).contains("no folder"), "{output:?}");
     assert!(!node.log().contains("handed over"), "{}", node.log());
@@ -198,20 +203,10 @@ fn a_daemon_leaves_the_socket_of_another_one_alone() {
     let node = rig.node(0);
     let socket = node.path("socket");
     let other = rig.host("n9", &["198.51.100.9/24"]);
-    let program = example("keepalived").unwrap();
-    let mut command = other.namespace().command(program);
     let log = node.path("other.log");
-    command
-        .args(["-n", "-l", "-G", "-P", "-f"])
-        .arg(node.path("conf"))
-        .arg("-r")
-        .arg(node.path("other.vrrp.pid"))
-        .arg("-p")
-        .arg(node.path("other.pid"))
-        .arg("--replace-socket")
-        .arg(&socket)
-        .stderr(fs::File::create(&log).unwrap());
-    let mut second = vrrp_lab::BackgroundProgram::spawn(command);
+    let mut command = program(&rig, &other, &node.path("other.pid"), &socket);
+    command.stderr(fs::File::create(&log).unwrap());
+    let mut second = BackgroundProgram::spawn(command);
     wait_for("the second daemon", LIMIT, || {
         let text = fs::read_to_string(&log).unwrap();
         text.contains("Startup complete").then_some(())

@@ -1,6 +1,8 @@
 //! `virtual_server_group`: services that virtual servers share.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use super::endpoint;
 use crate::keepalived_conf::{
@@ -180,8 +182,9 @@ impl GroupEntry {
 /// `192.0.2.0/28`.
 fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
     if let Some((address, length)) = text.split_once('/') {
-        let first = address.parse().ok()?;
-        return Some((first, last_of_subnet(first, length)?));
+        let subnet = IpNet::new(address.parse().ok()?, length.parse().ok()?).ok()?;
+        let is_first = subnet.addr() == subnet.network();
+        return is_first.then(|| (subnet.network(), subnet.broadcast()));
     }
     let Some((first, last)) = text.split_once('-') else {
         let address = text.parse().ok()?;
@@ -193,23 +196,6 @@ fn range(text: &str) -> Option<(IpAddr, IpAddr)> {
         Err(_) => with_last_part(first, last).filter(|last| first < *last)?,
     };
     Some((first, last))
-}
-
-/// The last address of a subnet. `None` if the address is not its first.
-fn last_of_subnet(first: IpAddr, length: &str) -> Option<IpAddr> {
-    let length: u32 = length.parse().ok()?;
-    match first {
-        IpAddr::V4(first) => {
-            let hosts = u32::MAX.checked_shr(length).unwrap_or(0);
-            let is_first = length <= 32 && first.to_bits() & hosts == 0;
-            is_first.then(|| Ipv4Addr::from_bits(first.to_bits() | hosts).into())
-        }
-        IpAddr::V6(first) => {
-            let hosts = u128::MAX.checked_shr(length).unwrap_or(0);
-            let is_first = length <= 128 && first.to_bits() & hosts == 0;
-            is_first.then(|| Ipv6Addr::from_bits(first.to_bits() | hosts).into())
-        }
-    }
 }
 
 /// An address with another last part: a decimal byte of IPv4, hexadecimal digits of IPv6.

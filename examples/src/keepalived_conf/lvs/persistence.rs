@@ -110,6 +110,7 @@ impl Persistence {
 /// An IPv4 address in one to four parts, each decimal, octal after `0` or hexadecimal after `0x`.
 /// The last part fills the bytes that the others leave.
 fn dotted(text: &str) -> Option<Ipv4Addr> {
+    let part = |text| u32::try_from(value::c_number(text)?).ok();
     let parts = text.split('.').map(part).collect::<Option<Vec<u32>>>()?;
     let (last, first) = parts.split_last()?;
     let mut bits = 0_u32;
@@ -120,19 +121,4 @@ fn dotted(text: &str) -> Option<Ipv4Addr> {
     let room = 32_u32.checked_sub(8 * u32::try_from(first.len()).ok()?)?;
     let fits = room > 0 && u64::from(*last) < 1_u64 << room;
     fits.then(|| Ipv4Addr::from_bits(bits | last))
-}
-
-/// A part of an address in dotted notation.
-fn part(text: &str) -> Option<u32> {
-    let (digits, radix) = match text.strip_prefix('0') {
-        None | Some("") => (text, 10),
-        Some(rest) => match rest.strip_prefix(['x', 'X']) {
-            Some(digits) => (digits, 16),
-            None => (rest, 8),
-        },
-    };
-    let is_number = digits.bytes().all(|it| it.is_ascii_alphanumeric());
-    u32::from_str_radix(digits, radix)
-        .ok()
-        .filter(|_| is_number)
 }

@@ -1,16 +1,8 @@
-use std::path::Path;
-
 use super::{super::complaint::Weight, *};
-use crate::keepalived_conf::{
-    Reading,
-    host::Host,
-    interpret,
-    source::{Environment, Lines},
-};
+use crate::keepalived_conf::{Reading, host::Host, tests::read_on};
 
 fn read(text: &str) -> Reading {
-    let lines = Lines::of_text(Path::new("x.conf"), text.into(), &Environment::default());
-    interpret(lines, &Host::default())
+    read_on(&Host::default(), text)
 }
 
 /// The lines of the errors, and 0 for each error about no line.

@@ -106,7 +106,6 @@ impl Statements {
                 self.sorry_server
                     .read_endpoint(statement, method, complaints);
             }
-
             "sorry_server_lvs_method" => self.sorry_server.read_method(statement, complaints),
             "sorry_server_inhibit" => self.sorry_server.read_inhibit(statement, complaints),
             "persistence_timeout" => self.persistence.read_timeout(statement, complaints),
@@ -129,9 +128,7 @@ impl Statements {
             _ => {}
         }
     }
-}
 
-impl Statements {
     /// Reads `ip_family`.
     fn read_family(&mut self, text: &str) -> Option<Complaint> {
         let is_ipv6 = match text {

@@ -1,5 +1,7 @@
 //! `~SEQ(NAME, START, STEP, END)` and `~LST(NAME, A, B)`: a line that is repeated.
 
+use crate::keepalived_conf::value::c_number;
+
 /// A line that is being repeated.
 #[derive(Debug)]
 pub(super) struct Sequence {
@@ -119,19 +121,14 @@ impl Sequence {
     }
 }
 
-/// Reads a decimal number, a hexadecimal one after `0x`, or an octal one after `0`.
+/// Reads a number as C does, with an optional sign.
 fn number(text: &str) -> Option<i64> {
     let text = text.trim_matches([' ', '\t']);
     let (sign, digits) = match text.strip_prefix('-') {
         Some(digits) => (-1, digits),
         None => (1, text.strip_prefix('+').unwrap_or(text)),
     };
-    let value = match digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-        Some(digits) => i64::from_str_radix(digits, 16),
-        None if digits.len() > 1 && digits.starts_with('0') => i64::from_str_radix(digits, 8),
-        None => digits.parse(),
-    };
-    Some(sign * value.ok()?)
+    Some(sign * i64::try_from(c_number(digits)?).ok()?)
 }
 
 /// Splits `{A,B}, {1,2}, 3` into its groups.

@@ -4,10 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Context, finish::Draft};
-use crate::keepalived_conf::configuration::Global;
-
-/// The longest name of an interface.
-const LONGEST: usize = 15;
+use crate::keepalived_conf::{configuration::Global, host::LONGEST_NAME};
 
 /// Names the interface of each instance that has one. Returns all names that are in use.
 pub(super) fn names(drafts: &mut [Draft<'_>], context: &Context<'_>) -> BTreeSet<String> {
@@ -69,7 +66,7 @@ fn next(prefix: &str, vrid: u8, is_ipv6: bool, taken: &mut BTreeSet<String>) -> 
         .chain(numbered);
     let free = names.find(|name| !taken.contains(name));
     let mut name = free.unwrap_or_default();
-    name.truncate(LONGEST);
+    name.truncate(LONGEST_NAME);
     taken.insert(name.clone());
     name
 }

@@ -8,15 +8,13 @@ use super::{
     host_objects,
 };
 use crate::keepalived_conf::{
-    address::no_such_interface,
+    address::{no_such_interface, without_length},
     announcing::ExtraPeriod,
     complaint::{Complaint, Kind},
+    host::LONGEST_NAME,
     link,
     tree::{Node, Value},
 };
-
-/// The most characters in the name of an interface.
-const LONGEST_NAME: usize = 15;
 
 /// The values of statements that are checked one by one, as far as they were read.
 #[derive(Default)]
@@ -60,10 +58,10 @@ impl Statements {
                 "version" => found.read_version(statement.value, &mut complain),
                 "native_ipv6" => found.read_native_ipv6(&mut complain),
                 "mcast_dst_ip" => found.read_multicast(text, &mut complain),
-                "mcast_src_ip" | "unicast_src_ip" => found.admit(address(text)),
+                "mcast_src_ip" | "unicast_src_ip" => found.admit(without_length(text)),
                 "unicast_peer" => {
                     let mut lines = statement.entries.iter();
-                    found.admit(lines.find_map(|entry| address(entry.words.first()?)));
+                    found.admit(lines.find_map(|entry| without_length(entry.words.first()?)));
                 }
                 "virtual_ipaddress" => {
                     let mut lines = statement.entries.iter();
@@ -181,8 +179,7 @@ impl Statements {
     }
 
     fn read_multicast(&mut self, text: &str, complain: &mut dyn FnMut(Complaint)) {
-        let address = text.split('/').next().unwrap_or_default();
-        let address: Option<IpAddr> = address.parse().ok();
+        let address = without_length(text);
         let problem = match address {
             None => Some((Kind::BadAddress, "is not an IP address")),
             Some(address) if self.is_ipv6.is_some_and(|it| it != address.is_ipv6()) => Some((
@@ -255,11 +252,6 @@ fn interface(
         None => complain(no_such_interface(text)),
     }
     Some(text.to_owned())
-}
-
-/// The address that a text begins with, before its prefix length.
-fn address(text: &str) -> Option<IpAddr> {
-    text.split('/').next()?.parse().ok()
 }
 
 fn check_hardware_address(word: &str, complain: &mut dyn FnMut(Complaint)) {

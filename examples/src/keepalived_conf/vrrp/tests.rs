@@ -1,15 +1,13 @@
 //! The reading of statements of an instance, its addresses and its groups, as keepalived 2.2.7 has
 //! it.
 
-use std::path::Path;
-
 use serde_json::Value;
 
 use crate::keepalived_conf::{
     Reading,
     host::{Host, Interface},
-    interpret, report,
-    source::{Environment, Lines},
+    report,
+    tests::read_on,
 };
 
 /// A host with eth0, eth1 and lo, and with vm0, a macvlan.
@@ -32,9 +30,7 @@ fn host() -> Host {
 }
 
 fn read(text: &str) -> Reading {
-    let environment = Environment::default();
-    let lines = Lines::of_text(Path::new("conf"), text.to_owned(), &environment);
-    interpret(lines, &host())
+    read_on(&host(), text)
 }
 
 /// An instance on eth0 with these statements, one a line, and these virtual addresses.

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::keepalived_conf::{
+    address::without_length,
     complaint::{Complaint, Kind},
     configuration::{Global, Peer},
     tree::Node,
@@ -23,14 +24,13 @@ pub(super) fn source(
         }
         let text = statement.word_at(0).unwrap_or_default();
         // A prefix length is ignored.
-        let address = text.split('/').next().unwrap_or_default();
-        let problem = match address.parse::<IpAddr>() {
-            Ok(address) if address.is_ipv6() == is_ipv6 => {
+        let problem = match without_length(text) {
+            Some(address) if address.is_ipv6() == is_ipv6 => {
                 source = Some(address);
                 continue;
             }
-            Ok(_) => (Kind::FamilyMismatch, "of another family than the instance"),
-            Err(_) => (Kind::BadAddress, "not an IP address"),
+            Some(_) => (Kind::FamilyMismatch, "of another family than the instance"),
+            None => (Kind::BadAddress, "not an IP address"),
         };
         let (kind, reason) = problem;
         complaints.push(
@@ -126,15 +126,14 @@ fn ttl_bounds(peer: &mut Peer, options: &[String], complain: &mut dyn FnMut(Kind
 pub(super) fn multicast(node: &Node, global: &Global, is_ipv6: bool) -> IpAddr {
     let own = node
         .text("mcast_dst_ip")
-        .and_then(|text| text.split('/').next()?.parse::<IpAddr>().ok())
+        .and_then(without_length)
         .filter(|it| it.is_multicast() && it.is_ipv6() == is_ipv6);
     let word = if is_ipv6 {
         "vrrp_mcast_group6"
     } else {
         "vrrp_mcast_group4"
     };
-    let global = global.text(word);
-    let global = global.and_then(|text| text.split('/').next()?.parse().ok());
+    let global = global.text(word).and_then(without_length);
     let default = if is_ipv6 {
         IpAddr::V6(Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x12))
     } else {

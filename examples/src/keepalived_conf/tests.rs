@@ -1,5 +1,4 @@
-//! Rules of keepalived 2.2.7 that each have an effect on the exit status, the complaints or the
-//! values. Every expectation here is what that daemon does with the same text.
+//! The reading of `global_defs`, scripts, includes and BFD instances, as keepalived 2.2.7 has it.
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
@@ -21,6 +20,13 @@ fn instance(further: &str) -> String {
     )
 }
 
+/// Reads a text as a configuration on a host.
+pub(crate) fn read_on(host: &Host, text: &str) -> Reading {
+    let environment = Environment::default();
+    let lines = Lines::of_text(Path::new("x.conf"), text.into(), &environment);
+    interpret(lines, host)
+}
+
 fn read(text: &str) -> Reading {
     read_at(Path::new("x.conf"), text)
 }
@@ -30,17 +36,22 @@ fn read_at(path: &Path, text: &str) -> Reading {
         like: super::Like::Debian12,
         ..Environment::default()
     };
-    let mut host = Host {
+    let host = Host {
         path: vec!["/usr/bin".into(), "/bin".into()],
-        ..Host::default()
+        ..with_eth0()
     };
-    let addresses = vec!["10.0.0.11".parse().unwrap()];
-    let interface = Interface {
-        addresses,
+    interpret(Lines::of_text(path, text.into(), &environment), &host)
+}
+
+/// A host with the interface eth0.
+pub(crate) fn with_eth0() -> Host {
+    let eth0 = Interface {
+        addresses: vec!["10.0.0.11".parse().unwrap()],
         ..Interface::default()
     };
-    host.interfaces.insert("eth0".into(), interface);
-    interpret(Lines::of_text(path, text.into(), &environment), &host)
+    let mut host = Host::default();
+    host.interfaces.insert("eth0".into(), eth0);
+    host
 }
 
 /// The exit status, and the complaints with their lines; 0 stands for no line.
