@@ -33,7 +33,6 @@ pub mod status;
 #[cfg(feature = "programs")]
 pub mod succession;
 #[cfg(feature = "programs")]
-#[cfg(feature = "programs")]
 pub mod toml_file;
 #[cfg(feature = "programs")]
 pub mod tracked;

@@ -75,6 +75,7 @@ impl Host {
     /// # Errors
     ///
     /// An [`io::Error`](std::io::Error) when the interfaces cannot be listed.
+    #[cfg(feature = "programs")]
     pub fn read() -> std::io::Result<Self> {
         let mut interfaces: BTreeMap<String, Interface> = BTreeMap::new();
         for found in nix::ifaddrs::getifaddrs()? {
