@@ -117,22 +117,23 @@ impl Authenticator {
     }
 
     /// The sequence numbers so far.
+    #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_mut))]
     pub(super) fn sequences(&self) -> Sequences {
+        let mut sequences = Sequences::default();
         match self {
             #[cfg(feature = "ah")]
-            Self::Ah(own) => Sequences {
-                ah_sent: own.sequence.last(),
-                ah_received: own.window.highest(),
-                ..Sequences::default()
-            },
+            Self::Ah(own) => {
+                sequences.ah_sent = own.sequence.last();
+                sequences.ah_received = own.window.highest();
+            }
             #[cfg(feature = "hmac")]
-            Self::Hmac(own) => Sequences {
-                hmac_sent: own.sequence.last(),
-                hmac_received: own.marks.iter().collect(),
-                ..Sequences::default()
-            },
-            _ => Sequences::default(),
+            Self::Hmac(own) => {
+                sequences.hmac_sent = own.sequence.last();
+                sequences.hmac_received = own.marks.iter().collect();
+            }
+            _ => {}
         }
+        sequences
     }
 
     /// Continues the sequence numbers of an earlier authenticator.
@@ -195,7 +196,7 @@ impl Authenticator {
 
     /// Protects a message that is about to be sent; `packet` then has the octets to send in its
     /// place. `false` when the key is used up.
-    #[cfg_attr(not(any(feature = "ah", feature = "hmac")), allow(unused_variables))]
+    #[cfg_attr(not(feature = "ah"), allow(unused_variables))]
     pub(super) fn protect(
         &mut self,
         endpoints: &Endpoints,
