@@ -78,6 +78,7 @@ fn main() -> ExitCode {
     // A guest takes ten seconds of processor time to start, and then nearly none.
     arguments.test_threads.get_or_insert(4 * processors);
     let mut trials = translation::trials();
+    trials.extend(recording::trials());
     if let Some(lab) = lab() {
         let folder = lab.clone();
         trials.push(Trial::test("play::another_table_is_found", move || {
