@@ -368,15 +368,21 @@ fn serve(
     // The thread may be waiting for an answer of the driver, which takes no more turns.
     daemon.driver.refuse_requests();
     let heir = succession.and_then(Succession::end);
+    let successor = heir.as_ref().and_then(|it| it.process);
     // The service goes on as another process. Only the main process can name it.
-    systemd(&[match heir.as_ref().map(|it| it.process) {
-        Some(Some(process)) => NotifyState::MainPid(process),
-        Some(None) | None => NotifyState::Stopping,
-    }]);
+    systemd(&[successor.map_or(NotifyState::Stopping, NotifyState::MainPid)]);
     let global = daemon.global.clone();
     let connection = heir.map(|it| it.connection);
     let is_replaced = connection.is_some();
     let ended = daemon.end(connection, options.keep_vrrp, options.keep_ipvs);
+    if let Some(successor) = successor
+        && serving.must_stop()
+    {
+        log.info("asked to stop: the other daemon stops, too");
+        if let Err(error) = succession::end_successor(successor) {
+            log.warning(&format!("process {successor} may go on: {error}"));
+        }
+    }
     drop(serving);
     if !is_replaced {
         run_script(&global, "shutdown_script", log);

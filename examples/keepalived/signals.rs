@@ -1,6 +1,7 @@
 //! Signals, passed on to the loop of the daemon.
 
 use std::{
+    cell::Cell,
     io,
     sync::mpsc::{self, Receiver, Sender},
     thread::{self, JoinHandle},
@@ -84,6 +85,7 @@ impl Signals {
         Ok(Serving {
             handle,
             requests,
+            has_stop: Cell::new(false),
             requester,
             thread: Some(thread),
         })
@@ -110,6 +112,8 @@ impl Requester {
 pub(crate) struct Serving {
     handle: Handle,
     requests: Receiver<Request>,
+    /// Whether a request to stop was among them.
+    has_stop: Cell<bool>,
     requester: Requester,
     thread: Option<JoinHandle<()>>,
 }
@@ -117,7 +121,17 @@ pub(crate) struct Serving {
 impl Serving {
     /// The next request, if there is one.
     pub(crate) fn next(&self) -> Option<Request> {
-        self.requests.try_recv().ok()
+        let request = self.requests.try_recv().ok()?;
+        if request == Request::Stop {
+            self.has_stop.set(true);
+        }
+        Some(request)
+    }
+
+    /// Whether a request to stop has come. Other requests that wait are dropped.
+    pub(crate) fn must_stop(&self) -> bool {
+        while self.next().is_some() {}
+        self.has_stop.get()
     }
 
     /// The means to pass further requests on.

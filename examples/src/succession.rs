@@ -9,13 +9,14 @@ use std::{
     },
     path::{Path, PathBuf},
     sync::mpsc::{Receiver, channel},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::{
-    event::{PollFd, PollFlags, poll},
+    event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use vrrp_net::{Driver, DriverHandle, Successor};
 
@@ -23,6 +24,10 @@ use crate::worker::{Stop, Worker};
 
 /// How long one program waits for the other, apart from the moment during which no router runs.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a successor may take to end after SIGTERM: its scripts and mails have time limits of
+/// their own.
+const END: Duration = Duration::from_secs(30);
 
 /// Why nothing could be taken over.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +88,29 @@ pub struct Heir {
     pub process: Option<u32>,
     /// The connection. The successor waits for more until it is closed.
     pub connection: UnixStream,
+}
+
+/// Ends a successor with SIGTERM, and waits until it has ended. A request to end that reaches the
+/// program during its last moments means the whole service.
+///
+/// # Errors
+///
+/// `TimedOut` after 30 seconds; the errors of pidfd_open(2), pidfd_send_signal(2) and poll(2).
+pub fn end_successor(process: u32) -> io::Result<()> {
+    let number = i32::try_from(process).ok().and_then(Pid::from_raw);
+    let successor = pidfd_open(number.ok_or(ErrorKind::InvalidInput)?, PidfdFlags::empty())?;
+    pidfd_send_signal(&successor, Signal::TERM)?;
+    let end = Instant::now() + END;
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut source = [PollFd::new(&successor, PollFlags::IN)];
+        match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
+            Ok(0) => return Err(ErrorKind::TimedOut.into()),
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(()),
+        }
+    }
 }
 
 /// A listener for successors. Dropping this ends it.

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::Path,
     process::{Command, Output},
 };
@@ -220,4 +221,40 @@ fn a_daemon_leaves_the_socket_of_another_one_alone() {
     rig.nodes[0].replace();
     rig.wait_for_heartbeats(0, 2);
     assert_eq!(rig.node(1).notes(), ["BACKUP"]);
+}
+
+#[test]
+fn a_stop_at_the_moment_of_a_hand_over_ends_the_successor_too() {
+    let tracked = "    track_script {
+        stubborn weight 1
+    }
+";
+    let script = "vrrp_script stubborn {
+    script DIR/stubborn
+    interval 60
+    timeout 60
+}
+";
+    let before_it = format!("{script}vrrp_instance");
+    let mut rig = rig(&instance(150, tracked).replacen("vrrp_instance", &before_it, 1));
+    // A daemon ends a little later than its checks, and this one must be killed.
+    let path = rig.node(0).path("stubborn");
+    fs::write(
+        &path,
+        "#!/bin/sh\ntrap '' TERM\nwhile :; do sleep 1; done\n",
+    )
+    .unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o700)).unwrap();
+    rig.start(0);
+    rig.wait_for_note(0, "MASTER");
+    let mut before = rig.nodes[0].start_successor().unwrap();
+    rig.wait_until("the hand-over", |rig| {
+        rig.node(0).log().contains("handed over to another daemon")
+    });
+    before.signal(Signal::SIGTERM);
+    before.wait();
+    let log = rig.node(0).log();
+    assert!(log.contains("asked to stop"), "{log}");
+    assert!(!rig.node(0).has(VIP), "{log}");
+    rig.nodes[0].wait();
 }

@@ -338,11 +338,17 @@ impl Node {
         .unwrap_or_else(|error| panic!("{error}: {}", self.log()));
     }
 
+    /// Starts a successor of the program that runs, and returns that program.
+    pub(crate) fn start_successor(&mut self) -> Option<BackgroundProgram> {
+        let before = self.running.take();
+        self.spawn(&["--replace"]);
+        before
+    }
+
     /// Starts a successor of the program that runs, and waits until it has taken over.
     pub(crate) fn replace(&mut self) {
-        let mut before = self.running.take();
         let log = self.log().matches("Startup complete").count();
-        self.spawn(&["--replace"]);
+        let mut before = self.start_successor();
         self.wait_for_start(log + 1);
         if let Some(before) = &mut before {
             before.wait();
@@ -378,6 +384,13 @@ impl Node {
     pub(crate) fn stop(&mut self) {
         if let Some(mut running) = self.running.take() {
             running.signal(Signal::SIGTERM);
+            running.wait();
+        }
+    }
+
+    /// Waits until the program has ended by itself.
+    pub(crate) fn wait(&mut self) {
+        if let Some(mut running) = self.running.take() {
             running.wait();
         }
     }
