@@ -10,9 +10,9 @@ use std::{
 
 use vrrp_examples::{
     command::{self, Limits},
-    keepalived::translate::{Parameters, Probe},
-    keepalived_conf::script::Script,
-    tracked::{self, LONGEST_NAME, Process},
+    keepalived::translate::Probe,
+    keepalived_conf::{configuration::CommandMatch, script::Script},
+    tracked::{self, Process},
     worker::{Stop, Worker},
 };
 use vrrp_fsm::track::{ObjectId, Report};
@@ -99,10 +99,9 @@ impl Watch {
             }
             Probe::Processes {
                 command,
-                parameters,
-                is_full,
+                command_match,
             } => {
-                match count(command, *parameters, *is_full) {
+                match count(command, *command_match) {
                     Ok(count) => self.report(Report::Count(count)),
                     Err(error) => self.log_problem(error.to_string()),
                 }
@@ -175,53 +174,39 @@ fn number_in(path: &Path) -> Result<i32, String> {
     }
 }
 
-/// Counts the living processes of a program.
-fn count(command: &[String], parameters: Parameters, is_full: bool) -> io::Result<u32> {
-    let Some((program, arguments)) = command.split_first() else {
-        return Ok(0);
-    };
+/// Counts the living processes that run a command.
+fn count(command: &[String], how: CommandMatch) -> io::Result<u32> {
     let is_one = |process: &Process| {
-        (is_full || has_name(&process.name, program))
-            && ((!is_full && parameters == Parameters::Any)
-                || fs::read(process.folder.join("cmdline"))
-                    .is_ok_and(|line| matches(&line, program, arguments, parameters, is_full)))
+        if how == CommandMatch::Name {
+            return command
+                .first()
+                .is_some_and(|it| process.name == it.as_bytes());
+        }
+        // A process that has ended since has no command line.
+        fs::read(process.folder.join("cmdline")).is_ok_and(|line| matches(&line, command, how))
     };
     let count = tracked::processes()?.iter().filter(|it| is_one(it)).count();
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-fn has_name(name: &[u8], program: &str) -> bool {
-    let base = program.rsplit('/').next().unwrap_or(program).as_bytes();
-    name == base.get(..LONGEST_NAME).unwrap_or(base)
-}
-
-/// Whether a command line is that of the program, with the parameters.
-fn matches(
-    line: &[u8],
-    program: &str,
-    parameters: &[String],
-    how: Parameters,
-    is_full: bool,
-) -> bool {
+/// Whether a command line, whose arguments end with a 0, is that of the command.
+fn matches(line: &[u8], command: &[String], how: CommandMatch) -> bool {
     let line = line.strip_suffix(&[0]).unwrap_or(line);
-    let mut words = line.split(|byte| *byte == 0);
-    let first = words.next().unwrap_or_default();
-    if is_full && first != program.as_bytes() {
-        return false;
-    }
-    let words: Vec<&[u8]> = words.collect();
-    let wanted: Vec<&[u8]> = parameters.iter().map(String::as_bytes).collect();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let wanted: Vec<&[u8]> = command.iter().map(String::as_bytes).collect();
     match how {
-        Parameters::Any => true,
-        Parameters::Exact => words == wanted,
-        Parameters::Initial => words.starts_with(&wanted),
-        Parameters::Partial => {
-            let Some((last, before)) = wanted.split_last() else {
-                return true;
-            };
-            let at_last = words.get(before.len());
-            words.starts_with(before) && at_last.is_some_and(|word| word.starts_with(last))
-        }
+        CommandMatch::Name => false,
+        CommandMatch::Program => words.first() == wanted.first(),
+        CommandMatch::Exact => words == wanted,
+        CommandMatch::Partial => words.starts_with(&wanted),
+        CommandMatch::Initial => match wanted.split_last() {
+            // The program itself is never shortened.
+            Some((last, before @ [_, ..])) => {
+                let at_last = words.get(before.len());
+                words.starts_with(before) && at_last.is_some_and(|word| word.starts_with(last))
+            }
+            _ => words.first() == wanted.first(),
+        },
     }
 }
 
@@ -230,23 +215,35 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_process_is_known_by_its_name_and_parameters() {
-        assert!(has_name(
-            b"a-very-long-pro",
-            "/usr/sbin/a-very-long-program"
-        ));
-        assert!(!has_name(b"haproxy", "haproxy2"));
-        let line = b"/usr/sbin/x\0-f\0file\0";
-        let is = |words: &[&str], how| {
-            let words: Vec<String> = words.iter().map(|it| (*it).to_owned()).collect();
-            matches(line, "/usr/sbin/x", &words, how, true)
-        };
-        assert!(is(&["-f", "file"], Parameters::Exact));
-        assert!(!is(&["-f"], Parameters::Exact));
-        assert!(is(&["-f"], Parameters::Initial));
-        assert!(is(&["-f", "fi"], Parameters::Partial));
-        assert!(!is(&["-g"], Parameters::Partial));
-        assert!(!matches(line, "x", &[], Parameters::Any, true));
+    fn a_command_line_counts_as_in_keepalived() {
+        // Each row was observed with 2.2.7.
+        use CommandMatch::{Exact, Initial, Partial, Program};
+        for (command, how, line, expected) in [
+            ("x", Program, "x\x001000\0", true),
+            ("x", Program, "/usr/bin/x\x001000\0", false),
+            ("/usr/bin/x", Program, "/usr/bin/x\x001000\0", true),
+            ("xy", Program, "x\0", false),
+            ("x 1000", Exact, "x\x001000\0", true),
+            ("x 1000", Exact, "/usr/bin/x\x001000\0", false),
+            ("x 1000", Exact, "x\x001000\x000\0", false),
+            ("x", Exact, "x\x001000\0", false),
+            ("x 1000", Partial, "x\x001000\x000\0", true),
+            ("x 10", Partial, "x\x001000\0", false),
+            ("x 1000 100", Partial, "x\x001000\0", false),
+            ("x", Partial, "x\0", true),
+            ("x", Partial, "xyz\x001000\0", false),
+            ("x 10", Initial, "x\x001000\0", true),
+            ("x 10", Initial, "x\x001000\x000\0", true),
+            ("x 1000 10", Initial, "x\x001000\x00100\0", true),
+            ("x 10 10", Initial, "x\x001000\x00100\0", false),
+            ("x 1000 0", Initial, "x\x001000\0", false),
+            ("x", Initial, "x\x001000\0", true),
+            ("x", Initial, "xyz\x001000\0", false),
+        ] {
+            let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
+            let found = matches(line.as_bytes(), &words, how);
+            assert_eq!(found, expected, "{command} {how:?} {line:?}");
+        }
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use vrrp_net::{Pacing, RouterConfig};
 
-pub use self::tracked::{Parameters, PlannedObject, Probe, Use};
+pub use self::tracked::{PlannedObject, Probe, Use};
 use super::{
     host_object::HostObject,
     link::{PlannedIpvlan, PlannedMacvlan},

@@ -196,6 +196,14 @@ impl Complaint {
         }
     }
 
+    /// About something that keepalived silently accepts, with what to write instead.
+    #[must_use]
+    pub fn advice(message: impl Into<String>, help: &str) -> Self {
+        Self::new(Kind::Other, message)
+            .weight(Weight::Advice)
+            .help(help)
+    }
+
     /// At this place.
     #[must_use]
     pub const fn at(mut self, place: Place) -> Self {

@@ -29,7 +29,7 @@ pub struct Configuration {
     pub scripts: Vec<CheckScript>,
     /// The `track_file` blocks that are tracked.
     pub track_files: Vec<TrackFile>,
-    /// The `vrrp_track_process` blocks that are tracked.
+    /// The `vrrp_track_process` blocks.
     pub track_processes: Vec<TrackProcess>,
     /// `bfd_instance`.
     pub bfd_instances: Vec<BfdInstance>,
@@ -191,10 +191,10 @@ pub struct TrackFile {
 pub struct TrackProcess {
     /// Its name.
     pub name: String,
-    /// The program and, where parameters count, the arguments.
+    /// The program, then its parameters.
     pub process: Vec<String>,
-    /// How arguments are compared: `initial` or `partial`, or nothing.
-    pub param_match: Option<String>,
+    /// Which processes count.
+    pub command_match: CommandMatch,
     /// The weight where a `track_process` names none.
     pub weight: i32,
     /// Whether running counts as failure.
@@ -204,11 +204,25 @@ pub struct TrackProcess {
     /// The most processes.
     pub quorum_max: Option<u32>,
     /// Microseconds before the end of a process takes effect.
-    pub terminate_delay: Option<i64>,
+    pub terminate_delay: i64,
     /// Microseconds before the start of a process takes effect.
-    pub fork_delay: Option<i64>,
-    /// Whether the whole command line is compared.
-    pub full_command: bool,
+    pub fork_delay: i64,
+}
+
+/// How a process is compared with the command of a `vrrp_track_process`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommandMatch {
+    /// Its name is the program. The kernel keeps 15 octets of a name, without folders.
+    Name,
+    /// The first argument of its command line is the program; the others do not count
+    /// (`full_command`).
+    Program,
+    /// Its command line is the same: parameters, or `param_match` without a word.
+    Exact,
+    /// More arguments may follow (`param_match partial`).
+    Partial,
+    /// The last parameter may be longer, and more arguments may follow (`param_match initial`).
+    Initial,
 }
 
 /// `bfd_instance`.

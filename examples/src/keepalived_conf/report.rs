@@ -12,7 +12,7 @@ use self::form::{list, object};
 use super::{
     Reading,
     complaint::{Complaint, Weight},
-    configuration::{BfdInstance, CheckScript, Configuration, TrackProcess},
+    configuration::{BfdInstance, CheckScript, CommandMatch, Configuration, TrackProcess},
     host::Host,
 };
 
@@ -82,7 +82,10 @@ fn values(configuration: &Configuration, host: &Host) -> Value {
             .collect();
     object(vec![
         ("global_defs", global::global(&it.global, it, host)),
-        ("instances", list(&it.instances, instance::instance)),
+        (
+            "instances",
+            list(&it.instances, |it| instance::instance(it, host)),
+        ),
         ("sync_groups", list(&it.sync_groups, instance::group)),
         ("scripts", list(&it.scripts, check_script)),
         ("track_files", files),
@@ -163,14 +166,8 @@ fn check_script(script: &CheckScript) -> Value {
 }
 
 fn process(process: &TrackProcess) -> Value {
-    // Either both delays are shown, or none is.
-    let has_delay = process.terminate_delay.or(process.fork_delay).is_some();
-    let delay = |time: Option<i64>| {
-        let time = time.or(has_delay.then_some(0));
-        time.map_or(Value::Null, |time| {
-            json!(format!("{}.{:06}s", time / 1_000_000, time % 1_000_000))
-        })
-    };
+    let delay = |time: i64| json!(format!("{}.{:06}s", time / 1_000_000, time % 1_000_000));
+    let full_command = process.command_match != CommandMatch::Name;
     object(vec![
         ("name", json!(process.name)),
         ("process", json!(process.process.first())),
@@ -181,13 +178,27 @@ fn process(process: &TrackProcess) -> Value {
                 _ => Value::Null,
             },
         ),
-        ("param_match", json!(process.param_match)),
+        (
+            "param_match",
+            match process.command_match {
+                CommandMatch::Partial => json!("partial"),
+                CommandMatch::Initial => json!("initial"),
+                CommandMatch::Name | CommandMatch::Program | CommandMatch::Exact => Value::Null,
+            },
+        ),
         ("min_processes", json!(process.quorum)),
         ("max_processes", json!(process.quorum_max)),
-        ("weight", json!(process.weight)),
+        (
+            "weight",
+            if process.is_reverse {
+                json!(format!("{} reverse", process.weight))
+            } else {
+                json!(process.weight)
+            },
+        ),
         ("terminate_delay", delay(process.terminate_delay)),
         ("fork_delay", delay(process.fork_delay)),
-        ("full_command", json!(process.full_command.to_string())),
+        ("full_command", json!(full_command.to_string())),
     ])
 }
 

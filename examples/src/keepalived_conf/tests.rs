@@ -451,7 +451,8 @@ fn the_report_shows_globals_under_the_labels_of_keepalived() {
                 notify_fifo_script /bin/true\nlvs_notify_fifo /run/b\n\
                 vrrp_rx_bufs_policy ADVERT\nvrrp_rx_bufs_multiplier 4\nrs_init_notifies\n\
                 no_checker_emails\ndisable_local_igmp\nfifo_write_vrrp_states_on_reload\n\
-                checker_log_all_failures\nvrrp_rlimit_rttime 5\nscript_user root\n}\n";
+                checker_log_all_failures\nvrrp_rlimit_rttime 5\nscript_user root\n\
+                enable_snmp_rfc\nmax_auto_priority\nlvs_timeouts tcp 5 tcpfin 6 udp 300\n}\n";
     let report = super::report(&read(text), &Host::default());
     let shown = &report["values"]["global_defs"];
     let program = Path::new("/bin").canonicalize().unwrap().join("true");
@@ -469,9 +470,14 @@ fn the_report_shows_globals_under_the_labels_of_keepalived() {
         ("Disable local IGMP", "yes"),
         ("FIFO write vrrp states on reload", "true"),
         ("Checkers log all failures", "true"),
+        ("Max auto priority", "99"),
+        ("LVS TCP timeout", "300"),
+        ("LVS TCP FIN timeout", "6"),
     ] {
         assert_eq!(shown[label], value, "{label}");
     }
+    assert_eq!(shown["SNMP RFCv2 enabled"], true);
+    assert_eq!(shown["SNMP RFCv3 enabled"], true);
     assert!(shown.get("current realtime time limit").is_none());
     let plain = read("global_defs {\nlvs_flush_on_stop\nvrrp_rx_bufs_policy 5000\n}\n");
     let report = super::report(&plain, &Host::default());

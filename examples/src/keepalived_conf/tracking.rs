@@ -5,12 +5,15 @@ use std::collections::BTreeMap;
 use super::{
     address::no_such_interface,
     complaint::{Complaint, Kind},
-    configuration::{CheckScript, TrackFile, TrackProcess, Tracked, Tracking},
+    configuration::{CheckScript, CommandMatch, TrackFile, TrackProcess, Tracked, Tracking},
     host::{Account, Host},
     script::{self, Policy, Script},
     tree::Node,
     value::{self, Range},
 };
+
+/// The most octets in the name of a process (`TASK_COMM_LEN` without the final 0).
+const LONGEST_PROCESS_NAME: usize = 15;
 
 /// The trackable objects defined so far. A definition after its use does not count.
 #[derive(Default)]
@@ -464,28 +467,26 @@ pub(super) fn process(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Tr
                 .object(&name),
         );
     }
-    if let Some(statement) = node.last("param_match")
-        && let Some(word) = statement.word_at(0)
-        && !matches!(word, "exact" | "partial" | "initial")
+    let command_match = command_match(node, process.len() > 1, complaints);
+    if command_match == CommandMatch::Name
+        && let (Some(statement), Some(program)) = (statement, process.first())
+        && (program.starts_with('/') || program.len() > LONGEST_PROCESS_NAME)
     {
-        complaints.push(
-            Complaint::new(
-                Kind::UnknownValue,
-                format!("param_match {word:?} is not exact, initial or partial"),
-            )
-            .at(statement.place)
-            .token(word),
+        let advice = Complaint::advice(
+            format!(
+                "no process is named {program:?}: a name has no folder and at most {LONGEST_PROCESS_NAME} octets"
+            ),
+            "add full_command, which compares the first argument of the command line",
         );
+        complaints.push(advice.at(statement.place).object(&name));
     }
     let weight = node.last("weight");
     let (quorum, quorum_max) = quorum(node, complaints);
-    let delay = node.number("delay");
+    let (terminate_delay, fork_delay) = delays(node);
     Some(TrackProcess {
         name,
         process,
-        param_match: node
-            .last("param_match")
-            .map(|it| it.word_at(0).unwrap_or("exact").to_owned()),
+        command_match,
         weight: weight
             .and_then(node_number)
             .and_then(|it| i32::try_from(it).ok())
@@ -493,15 +494,66 @@ pub(super) fn process(node: &Node, complaints: &mut Vec<Complaint>) -> Option<Tr
         is_reverse: weight.is_some_and(|it| it.word_at(1) == Some("reverse")),
         quorum,
         quorum_max,
-        terminate_delay: node.number("terminate_delay").or(delay),
-        fork_delay: node.number("fork_delay").or(delay),
-        full_command: node.has("full_command"),
+        terminate_delay,
+        fork_delay,
     })
+}
+
+/// Reads how processes are compared. Parameters and `param_match` imply `full_command`.
+fn command_match(
+    node: &Node,
+    has_parameters: bool,
+    complaints: &mut Vec<Complaint>,
+) -> CommandMatch {
+    let statement = node.last("param_match");
+    match statement.map(|it| (it, it.word_at(0))) {
+        Some((_, None)) => return CommandMatch::Exact,
+        Some((_, Some("partial"))) => return CommandMatch::Partial,
+        Some((_, Some("initial"))) => return CommandMatch::Initial,
+        Some((statement, Some(word))) => complaints.push(
+            Complaint::new(
+                Kind::UnknownValue,
+                format!("param_match {word:?} is neither initial nor partial; it is ignored"),
+            )
+            .at(statement.place)
+            .token(word),
+        ),
+        None => {}
+    }
+    if has_parameters {
+        CommandMatch::Exact
+    } else if node.has("full_command") {
+        CommandMatch::Program
+    } else {
+        CommandMatch::Name
+    }
+}
+
+/// Reads the delays after the end and after the start of a process, in microseconds. `delay` sets
+/// both, and the last statement of each counts.
+fn delays(node: &Node) -> (i64, i64) {
+    let (mut terminate, mut fork) = (0, 0);
+    for statement in &node.children {
+        let Some(time) = node_number(statement) else {
+            continue;
+        };
+        match statement.word {
+            "delay" => (terminate, fork) = (time, time),
+            "terminate_delay" => terminate = time,
+            "fork_delay" => fork = time,
+            _ => {}
+        }
+    }
+    (terminate, fork)
 }
 
 #[cfg(test)]
 mod tests {
-    use crate::keepalived_conf::tests::{read_on, with_eth0};
+    use super::*;
+    use crate::keepalived_conf::{
+        complaint::Weight,
+        tests::{read_on, with_eth0},
+    };
 
     #[test]
     fn the_greatest_number_of_processes_is_not_below_the_least() {
@@ -528,6 +580,83 @@ mod tests {
                 expected,
                 "{statements}"
             );
+        }
+    }
+
+    /// The block `p` with these statements, and the lines and weights of all complaints.
+    fn read_process(statements: &str) -> (TrackProcess, Vec<(usize, Weight)>) {
+        let text = format!(
+            "vrrp_track_process p {{\n{statements}\n}}\n\
+             vrrp_instance I {{\ninterface eth0\nvirtual_router_id 51\n\
+             virtual_ipaddress {{\n10.0.0.100/24\n}}\n}}\n"
+        );
+        let reading = read_on(&with_eth0(), &text);
+        let complaints = reading.complaints.iter();
+        let found = complaints.filter_map(|it| Some((it.place?.line, it.weight)));
+        let found = found.collect();
+        (reading.configuration.track_processes[0].clone(), found)
+    }
+
+    #[test]
+    fn parameters_and_param_match_compare_the_command_line_in_place_of_the_name() {
+        for (statements, expected) in [
+            ("process x", CommandMatch::Name),
+            ("process x\nfull_command", CommandMatch::Program),
+            ("process x a", CommandMatch::Exact),
+            ("process x a\nfull_command", CommandMatch::Exact),
+            ("process x\nparam_match", CommandMatch::Exact),
+            ("process x a\nparam_match partial", CommandMatch::Partial),
+            ("process x\nparam_match initial", CommandMatch::Initial),
+        ] {
+            let (process, complaints) = read_process(statements);
+            assert_eq!(process.command_match, expected, "{statements}");
+            assert_eq!(complaints, [], "{statements}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_param_match_is_ignored() {
+        for (statements, expected) in [
+            ("process x\nparam_match exact", CommandMatch::Name),
+            ("process x a\nparam_match bogus", CommandMatch::Exact),
+        ] {
+            let (process, complaints) = read_process(statements);
+            assert_eq!(process.command_match, expected, "{statements}");
+            assert_eq!(complaints, [(3, Weight::Error)], "{statements}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_no_process_can_have_is_advised_against() {
+        for (statements, has_advice) in [
+            ("process /usr/sbin/nginx", true),
+            ("process a-very-long-program", true),
+            ("process a-very-long-pro", false),
+            ("process /usr/sbin/nginx\nfull_command", false),
+            ("process /usr/sbin/nginx -g x", false),
+        ] {
+            let (_, complaints) = read_process(statements);
+            let expected: &[_] = if has_advice {
+                &[(2, Weight::Advice)]
+            } else {
+                &[]
+            };
+            assert_eq!(complaints, expected, "{statements}");
+        }
+    }
+
+    #[test]
+    fn of_the_delays_of_a_process_the_last_statement_counts() {
+        for (statements, expected) in [
+            ("", (0, 0)),
+            ("delay 1.5", (1_500_000, 1_500_000)),
+            ("delay 1.5\nfork_delay 0.25", (1_500_000, 250_000)),
+            ("fork_delay 0.25\ndelay 1.5", (1_500_000, 1_500_000)),
+            ("terminate_delay 2", (2_000_000, 0)),
+        ] {
+            let (process, _) = read_process(&format!("process x\n{statements}"));
+            let delays = (process.terminate_delay, process.fork_delay);
+            assert_eq!(delays, expected, "{statements}");
         }
     }
 }

@@ -9,7 +9,9 @@ use super::{Plan, micros};
 use crate::{
     keepalived::link_delay::debounce,
     keepalived_conf::{
-        configuration::{CheckScript, Configuration, TrackFile, TrackProcess, Tracked, Tracking},
+        configuration::{
+            CheckScript, CommandMatch, Configuration, TrackFile, TrackProcess, Tracked, Tracking,
+        },
         script::Script,
     },
 };
@@ -60,28 +62,13 @@ pub enum Probe {
         /// The number that is written at the start, and whether it replaces the content.
         initial: Option<(i64, bool)>,
     },
-    /// The processes with a name.
+    /// The number of processes.
     Processes {
-        /// The program, then its parameters where they count.
+        /// The program, then its parameters.
         command: Vec<String>,
-        /// How parameters are compared.
-        parameters: Parameters,
-        /// Whether the whole path of the program is compared.
-        is_full: bool,
+        /// Which processes count.
+        command_match: CommandMatch,
     },
-}
-
-/// How the parameters of a process are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parameters {
-    /// They do not count.
-    Any,
-    /// All have to be the same.
-    Exact,
-    /// Further parameters may follow.
-    Initial,
-    /// Further parameters may follow, and the last one may be longer.
-    Partial,
 }
 
 impl Use {
@@ -232,16 +219,15 @@ fn process(process: &TrackProcess) -> PlannedObject {
     let TrackProcess {
         name,
         process: command,
-        param_match,
+        command_match,
         weight: _, // Each use has its own.
         is_reverse: _,
         quorum,
         quorum_max,
         terminate_delay,
         fork_delay,
-        full_command,
     } = process;
-    let delay = |time: Option<i64>| micros(time.unwrap_or(0)).min(LONGEST);
+    let delay = |time: i64| micros(time).min(LONGEST);
     let mut object = Object::new(
         process_name(name),
         Kind::Processes(Quorum {
@@ -258,14 +244,7 @@ fn process(process: &TrackProcess) -> PlannedObject {
         watch: Watch::Host,
         probe: Some(Probe::Processes {
             command: command.clone(),
-            parameters: match param_match.as_deref() {
-                Some("initial") => Parameters::Initial,
-                Some("partial") => Parameters::Partial,
-                Some(_) => Parameters::Exact,
-                None if command.len() > 1 => Parameters::Exact,
-                None => Parameters::Any,
-            },
-            is_full: *full_command,
+            command_match: *command_match,
         }),
     }
 }

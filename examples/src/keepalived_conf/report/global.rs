@@ -9,7 +9,7 @@ use crate::keepalived_conf::{
     reload::ReloadSettings,
 };
 
-const TEXTS: [(&str, &str); 10] = [
+const TEXTS: [(&str, &str); 11] = [
     ("router_id", "Router ID"),
     ("default_interface", "Default interface"),
     ("vrrp_mcast_group4", "VRRP IPv4 mcast group"),
@@ -20,6 +20,7 @@ const TEXTS: [(&str, &str); 10] = [
     ("lvs_process_name", "LVS process name"),
     ("bfd_process_name", "BFD process name"),
     ("snmp_socket", "SNMP socket"),
+    ("tmp_config_directory", "config save directory"),
 ];
 const NUMBERS: [(&str, &str); 24] = [
     ("vrrp_version", "VRRP default protocol version"),
@@ -62,13 +63,21 @@ const NUMBERS: [(&str, &str); 24] = [
     ("vrrp_down_timer_adverts", "Num adverts before down"),
     ("vrrp_rx_bufs_multiplier", "rx_bufs_multiples"),
 ];
-const PRESENT: [(&str, &str); 6] = [
+const PRESENT: [(&str, &str); 11] = [
     ("enable_script_security", "Script security enabled"),
     ("enable_traps", "SNMP traps enabled"),
     ("enable_snmp_vrrp", "SNMP vrrp enabled"),
     ("enable_snmp_keepalived", "SNMP vrrp enabled"),
-    ("enable_snmp_rfc", "SNMP RFC enabled"),
+    ("enable_snmp_rfc", "SNMP RFCv2 enabled"),
+    ("enable_snmp_rfc", "SNMP RFCv3 enabled"),
+    ("enable_snmp_rfcv2", "SNMP RFCv2 enabled"),
+    ("enable_snmp_rfcv3", "SNMP RFCv3 enabled"),
     ("enable_snmp_checker", "SNMP checker enabled"),
+    ("enable_dbus", "DBus enabled"),
+    (
+        "reload_check_config",
+        "Test config before reload, log to /dev/null",
+    ),
 ];
 const TRUE: [(&str, &str); 8] = [
     ("lvs_flush", "LVS flush"),
@@ -157,6 +166,9 @@ fn given(it: &Global, shown: &mut Shown) {
             shown.put(label, json!(number.to_string()));
         }
     }
+    if it.has("max_auto_priority") && !it.numbers.contains_key("max_auto_priority") {
+        shown.put("Max auto priority", json!("99"));
+    }
     for (word, source, label) in [
         (
             "vrrp_garp_lower_prio_delay",
@@ -200,6 +212,9 @@ fn switches(it: &Global, shown: &mut Shown) {
     }
     if it.has("no_email_faults") {
         shown.put("Send emails for fault transitions", json!("off"));
+    }
+    if it.switches.get("data_use_instance") == Some(&true) {
+        shown.put("Use instance name in data dumps", json!(true));
     }
     if let Some(silent) = it.switches.get("vrrp_lower_prio_no_advert") {
         shown.put(
@@ -389,9 +404,9 @@ fn nftables(it: &Global, configuration: &Configuration, shown: &mut Shown) {
     }
 }
 
-/// Timeouts of IPVS.
+/// Timeouts of IPVS. keepalived names that of UDP like that of TCP.
 fn timeouts(it: &Global, shown: &mut Shown) {
-    for (place, label) in ["LVS TCP timeout", "LVS TCP FIN timeout", "LVS UDP timeout"]
+    for (place, label) in ["LVS TCP timeout", "LVS TCP FIN timeout", "LVS TCP timeout"]
         .into_iter()
         .enumerate()
     {

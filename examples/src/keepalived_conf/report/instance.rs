@@ -1,20 +1,23 @@
 //! Instances and sync groups.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 
 use super::form::{flag, list, object, script, seconds, text};
 use crate::keepalived_conf::{
     address::Address,
-    configuration::{Instance, Notifies, SyncGroup, Tracked},
+    configuration::{Instance, Ipvlan, Notifies, SyncGroup, Tracked},
+    host::Host,
 };
 
 /// The fields of an object, in their order.
 type Fields = Vec<(&'static str, Value)>;
 
-pub(super) fn instance(it: &Instance) -> Value {
+pub(super) fn instance(it: &Instance, host: &Host) -> Value {
     let parts = [
         identity(it),
-        device(it),
+        device(it, host),
         announcements(it),
         election(it),
         authentication(it),
@@ -65,9 +68,27 @@ fn flags(it: &Instance) -> Vec<&'static str> {
 }
 
 /// The interface, and where advertisements come from and go to.
-fn device(it: &Instance) -> Fields {
+fn device(it: &Instance, host: &Host) -> Fields {
+    let interface = match &it.vmac {
+        // keepalived names the macvlan, whose parent it does not find.
+        Some(vmac) if !host.interfaces.contains_key(&it.interface) => &vmac.device,
+        _ => &it.interface,
+    };
     vec![
-        ("interface", json!(it.interface)),
+        (
+            "ipvlan_text",
+            it.ipvlan.as_ref().map_or(Value::Null, ipvlan),
+        ),
+        ("interface", json!(interface)),
+        (
+            "ipvlan",
+            match &it.ipvlan {
+                Some(ipvlan) if it.vmac.is_none() => {
+                    json!({ "device": ipvlan.device, "xmit_base": false })
+                }
+                _ => Value::Null,
+            },
+        ),
         (
             "vmac",
             it.vmac.as_ref().map_or(
@@ -84,10 +105,7 @@ fn device(it: &Instance) -> Fields {
         ("dont_track_primary", flag(it.dont_track_primary)),
         (
             "src_ip",
-            json!(
-                it.source
-                    .map_or("(none)".into(), |source| source.to_string())
-            ),
+            json!(source(it).map_or("(none)".into(), |source| source.to_string())),
         ),
         // keepalived 2.2.7 never prints it.
         ("src_ip_configured", json!(false)),
@@ -100,6 +118,26 @@ fn device(it: &Instance) -> Fields {
             },
         ),
     ]
+}
+
+/// An ipvlan that is not made yet.
+fn ipvlan(it: &Ipvlan) -> Value {
+    let mode = it.mode;
+    json!(match it.address {
+        Some((address, _)) => format!("address = {address}, type {mode}"),
+        None => format!("{}, is_up = false, type {mode}", it.device),
+    })
+}
+
+/// The source address. An ipvlan has its own, over IPv6 only when it is made.
+fn source(it: &Instance) -> Option<IpAddr> {
+    match &it.ipvlan {
+        Some(ipvlan) => match ipvlan.address {
+            Some((address, _)) => Some(address),
+            None => it.source.filter(IpAddr::is_ipv4),
+        },
+        None => it.source,
+    }
 }
 
 fn announcements(it: &Instance) -> Fields {
@@ -298,7 +336,7 @@ pub(super) fn group(it: &SyncGroup) -> Value {
         ("tracked_interfaces", tracked(&it.tracking.interfaces)),
         ("tracked_scripts", tracked(&it.tracking.scripts)),
         ("tracked_files", tracked(&it.tracking.files)),
-        ("tracked_processes", tracked(&it.tracking.processes)),
+        ("tracked_process", tracked(&it.tracking.processes)),
         ("tracked_bfds", tracked(&it.tracking.bfd)),
         ("notify", notifies(&it.notifies)),
     ])

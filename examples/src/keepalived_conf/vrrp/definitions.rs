@@ -47,21 +47,20 @@ pub(super) fn read(
     }
 }
 
-/// Adds the objects that are tracked to a configuration.
+/// Adds the scripts and files that are tracked, and all processes, to a configuration.
 pub(super) fn keep_tracked(defined: Defined, configuration: &mut Configuration) {
-    let mut names: [BTreeSet<String>; 3] = Default::default();
+    let mut names: [BTreeSet<String>; 2] = Default::default();
     let lists = configuration
         .instances
         .iter()
         .map(|it| &it.tracking)
         .chain(configuration.sync_groups.iter().map(|it| &it.tracking));
     for tracking in lists {
-        let [scripts, files, processes] = &mut names;
+        let [scripts, files] = &mut names;
         scripts.extend(tracking.scripts.iter().map(|it| it.name.clone()));
         files.extend(tracking.files.iter().map(|it| it.name.clone()));
-        processes.extend(tracking.processes.iter().map(|it| it.name.clone()));
     }
-    let [scripts, files, processes] = names;
+    let [scripts, files] = names;
     let Defined {
         scripts: known_scripts,
         files: known_files,
@@ -78,9 +77,5 @@ pub(super) fn keep_tracked(defined: Defined, configuration: &mut Configuration) 
         .into_iter()
         .filter(|it| files.contains(&it.name))
         .collect();
-    configuration.track_processes = known_processes
-        .into_items()
-        .into_iter()
-        .filter(|it| processes.contains(&it.name))
-        .collect();
+    configuration.track_processes = known_processes.into_items();
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{Context, authentication, instance::asks_for_unicast};
 use crate::keepalived_conf::{
-    complaint::{Complaint, Kind, Weight},
+    complaint::{Complaint, Kind},
     configuration::Instance,
     host::Host,
     source::Like,
@@ -45,12 +45,11 @@ pub(super) fn finish(
     tracking(draft, is_grouped, complaints);
     source(draft, context.host);
     if !draft.priority_is_given && draft.wants_master == Some(true) {
-        complaints.push(advice(
-            draft.node,
-            "state MASTER without a priority makes the instance the owner (255) of its addresses"
-                .into(),
+        let advice = Complaint::advice(
+            "state MASTER without a priority makes the instance the owner (255) of its addresses",
             "add a priority, such as 150",
-        ));
+        );
+        complaints.push(advice.at(draft.node.place));
     }
     true
 }
@@ -379,12 +378,4 @@ fn source(draft: &mut Draft<'_>, host: &Host) {
             }
         });
     }
-}
-
-/// A complaint about something that keepalived silently accepts.
-pub(super) fn advice(node: &Node, message: String, help: &str) -> Complaint {
-    Complaint::new(Kind::Other, message)
-        .at(node.place)
-        .weight(Weight::Advice)
-        .help(help)
 }

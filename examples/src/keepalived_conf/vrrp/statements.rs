@@ -2,11 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{
-    Context,
-    finish::{Draft, advice},
-    host_objects,
-};
+use super::{Context, finish::Draft, host_objects};
 use crate::keepalived_conf::{
     address::{no_such_interface, without_length},
     announcing::ExtraPeriod,
@@ -276,11 +272,9 @@ pub(super) fn remarks(node: &Node, complaints: &mut Vec<Complaint>) {
         .chain(node.children_of("nopreempt"))
     {
         if let Some("no" | "off" | "false") = statement.word_at(0) {
-            complaints.push(advice(
-                statement,
-                format!("{} takes no value: it is on", statement.word),
-                "leave the line out",
-            ));
+            let message = format!("{} takes no value: it is on", statement.word);
+            let advice = Complaint::advice(message, "leave the line out");
+            complaints.push(advice.at(statement.place));
         }
     }
 }

@@ -49,7 +49,22 @@ pub(super) fn finish(
     }
     groups.retain(|group| has_members(group, complaints));
     for group in groups {
+        initial_state(group, drafts);
         weights(group, drafts, complaints);
+    }
+}
+
+/// `state MASTER` has no effect in a group, unless all members are owners.
+fn initial_state(group: &SyncGroup, drafts: &mut [Draft<'_>]) {
+    let is_member = |draft: &&mut Draft<'_>| group.members.contains(&draft.instance.name);
+    let mut members: Vec<_> = drafts.iter_mut().filter(is_member).collect();
+    if !members
+        .iter()
+        .all(|it| it.instance.election.priority == 255)
+    {
+        for member in &mut members {
+            member.instance.election.starts_as_master = false;
+        }
     }
 }
 

@@ -211,6 +211,54 @@ fn interfaces_of_routes_and_rules_may_come_later_with_dynamic_interfaces() {
 }
 
 #[test]
+fn state_master_has_no_effect_in_a_sync_group_with_a_member_that_is_no_owner() {
+    let group = "vrrp_sync_group G {\ngroup {\nV\nW\n}\n}\n";
+    for (of_v, of_w, expected) in [
+        ("priority 150", "priority 150", "BACKUP"),
+        ("priority 255", "priority 150", "BACKUP"),
+        ("priority 255", "priority 255", "MASTER"),
+    ] {
+        let members = instance(&format!("state MASTER\n{of_v}"), VIP)
+            + &second(&format!("state MASTER\n{of_w}"), "10.0.0.101");
+        for text in [group.to_owned() + &members, members.clone() + group] {
+            assert_eq!(check(&text), (0, vec![]), "{text}");
+            for member in values(&text).as_array().unwrap() {
+                assert_eq!(member["initial_state"], expected, "{text}");
+            }
+        }
+        let alone = values(&members);
+        assert_eq!(alone[0]["initial_state"], "MASTER", "{members}");
+    }
+}
+
+#[test]
+fn the_report_shows_an_ipvlan_that_is_not_made_yet() {
+    let plain = values(&instance("use_ipvlan", VIP));
+    assert_eq!(
+        plain[0]["ipvlan_text"],
+        "vrrp.51, is_up = false, type bridge"
+    );
+    assert_eq!(
+        plain[0]["ipvlan"],
+        serde_json::json!({ "device": "vrrp.51", "xmit_base": false })
+    );
+    assert_eq!(plain[0]["src_ip"], "10.0.0.11");
+    let own = values(&instance("use_ipvlan ipv0 10.0.0.7 vepa", VIP));
+    assert_eq!(own[0]["ipvlan_text"], "address = 10.0.0.7, type vepa");
+    assert_eq!(own[0]["src_ip"], "10.0.0.7");
+    let ipv6 = values(&instance("use_ipvlan\nversion 3", "2001:db8::100/64"));
+    assert_eq!(ipv6[0]["src_ip"], "(none)");
+}
+
+#[test]
+fn the_report_names_the_macvlan_in_place_of_a_parent_that_does_not_exist() {
+    let missing = instance("use_vmac", VIP).replace("interface eth0", "interface eth9");
+    let dynamic = "global_defs {\ndynamic_interfaces\n}\n".to_owned() + &missing;
+    assert_eq!(value(&dynamic, "interface"), "vrrp.51");
+    assert_eq!(value(&instance("use_vmac", VIP), "interface"), "eth0");
+}
+
+#[test]
 fn auth_type_ah_clears_the_initial_state_of_a_router_that_is_no_owner() {
     let ah = "authentication {\nauth_type AH\nauth_pass a\n}\nstate MASTER\n";
     let text = instance(&format!("{ah}priority 100\npreempt_delay 5"), VIP);
