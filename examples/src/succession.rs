@@ -98,8 +98,12 @@ pub struct Heir {
 /// `TimedOut` after 30 seconds; the errors of pidfd_open(2), pidfd_send_signal(2) and poll(2).
 pub fn end_successor(process: u32) -> io::Result<()> {
     let number = i32::try_from(process).ok().and_then(Pid::from_raw);
-    let successor = pidfd_open(number.ok_or(ErrorKind::InvalidInput)?, PidfdFlags::empty())?;
-    pidfd_send_signal(&successor, Signal::TERM)?;
+    let opened = pidfd_open(number.ok_or(ErrorKind::InvalidInput)?, PidfdFlags::empty())
+        .and_then(|successor| pidfd_send_signal(&successor, Signal::TERM).map(|()| successor));
+    let successor = match opened {
+        Err(Errno::SRCH) => return Ok(()),
+        opened => opened?,
+    };
     let end = Instant::now() + END;
     loop {
         let left = end.saturating_duration_since(Instant::now());
