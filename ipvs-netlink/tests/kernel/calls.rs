@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::with;
+use crate::{DAEMON_TIME, with};
 use ipvs_netlink::{
     AsyncClient, Client, DaemonState, Destination, DestinationKey, Error, ForwardingMethod,
     GueChecksum, InterfaceName, MulticastGroup, NoAnswer, Persistence, PersistenceEngine, Reason,
@@ -276,6 +276,7 @@ fn lo() -> InterfaceName {
 
 fn sync_daemons_start_are_listed_and_stop() {
     let mut client = Client::open().unwrap();
+    client.set_timeout(DAEMON_TIME).unwrap();
     assert_eq!(client.daemons().unwrap(), []);
     client
         .start_daemon(SyncDaemon::new(DaemonState::Master, lo(), 5))
@@ -312,6 +313,7 @@ fn a_sync_daemon_gets_all_its_settings() {
     let host = lan.host("director", &["192.0.2.1/24"]).unwrap();
     let interface = InterfaceName::new(host.interface()).unwrap();
     let mut client = Client::open_in(host.namespace()).unwrap();
+    client.set_timeout(DAEMON_TIME).unwrap();
     for group in [IpAddr::from([239, 1, 2, 3]), "ff02::81".parse().unwrap()] {
         let daemon = SyncDaemon {
             max_length: Some(1000),
@@ -331,7 +333,7 @@ fn sync_daemons_become_the_wanted_ones() {
     let host = lan.host("director", &["192.0.2.1/24"]).unwrap();
     let interface = InterfaceName::new(host.interface()).unwrap();
     let mut client = Client::open_in(host.namespace()).unwrap();
-    client.set_timeout(Duration::from_secs(20)).unwrap();
+    client.set_timeout(DAEMON_TIME).unwrap();
     let daemon = |state| SyncDaemon::new(state, interface, 7);
     let (master, backup) = (daemon(DaemonState::Master), daemon(DaemonState::Backup));
     let short = SyncDaemon {

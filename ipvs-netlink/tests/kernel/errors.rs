@@ -7,7 +7,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use crate::with;
+use crate::{DAEMON_TIME, with};
 use ipvs_netlink::{
     Client, DaemonState, Destination, DestinationKey, Errno, Error, Family, ForwardingMethod,
     InterfaceName, PersistenceEngine, Reason, Refusal, Scheduler, Service, ServiceKey, SyncDaemon,
@@ -218,6 +218,7 @@ fn errors_of_destinations_have_their_meaning() {
 
 fn errors_of_sync_daemons_have_their_meaning() {
     let mut client = Client::open().unwrap();
+    client.set_timeout(DAEMON_TIME).unwrap();
     let lo = InterfaceName::new("lo").unwrap();
     let daemon = SyncDaemon::new(DaemonState::Master, lo, 1);
     refused(

@@ -17,10 +17,14 @@ mod rules;
 mod sysctls;
 mod traffic;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use ipvs_netlink::{Client, Service};
 use vrrp_lab::{Kernel, Suite};
+
+/// How long the start or stop of a sync daemon may take. The kernel waits for the daemon's thread,
+/// in an emulated kernel on a busy machine for longer than a request usually takes.
+const DAEMON_TIME: Duration = Duration::from_secs(30);
 
 /// A service with some fields changed.
 fn with(mut service: Service, edit: impl FnOnce(&mut Service)) -> Service {
