@@ -162,17 +162,6 @@ fn links(draft: &mut Draft<'_>, complaints: &mut Vec<Complaint>) {
             "a keyword of unicast is given without any unicast_peer; multicast is used",
         );
     }
-    if it.unicast.ttl.is_some() && it.unicast.peers.is_empty() {
-        let place = draft.node.end;
-        complaints.push(
-            Complaint::new(
-                Kind::Other,
-                "unicast_ttl goes with unicast peers; it is ignored",
-            )
-            .at(place),
-        );
-        it.unicast.ttl = None;
-    }
 }
 
 /// Puts addresses that name the instance's interface, or its macvlan, where its other addresses

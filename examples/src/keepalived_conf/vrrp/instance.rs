@@ -57,6 +57,7 @@ pub(super) fn read<'n>(
         node,
         global: context.global,
     };
+    let unicast = settings.unicast(peers, &name, complaints);
     let instance = Instance {
         version: settings.version(version, is_ipv6),
         is_ipv6,
@@ -68,7 +69,7 @@ pub(super) fn read<'n>(
         source_is_configured: source.is_some(),
         tracks_source: node.has("track_src_ip"),
         multicast: transport::multicast(node, context.global, is_ipv6),
-        unicast: settings.unicast(peers),
+        unicast,
         vrid: settings.small_number("virtual_router_id").unwrap_or(0),
         interval: node.number("advert_int").unwrap_or(1_000_000),
         election: settings.election(wants_master),
@@ -230,10 +231,17 @@ impl Settings<'_> {
         Some(link::ipvlan(self.node.last("use_ipvlan")?))
     }
 
-    fn unicast(self, peers: Vec<Peer>) -> Unicast {
+    fn unicast(self, peers: Vec<Peer>, name: &str, complaints: &mut Vec<Complaint>) -> Unicast {
         let bounds_ttl = |peer: &Peer| peer.min_ttl > 0 || peer.max_ttl < 255;
+        let mut ttl = self.small_number("unicast_ttl");
+        if ttl.is_some() && peers.is_empty() {
+            let text = "unicast_ttl goes with unicast peers; it is ignored";
+            let complaint = Complaint::new(Kind::Other, text).at(self.node.end);
+            complaints.push(complaint.object(name));
+            ttl = None;
+        }
         Unicast {
-            ttl: self.small_number("unicast_ttl"),
+            ttl,
             checks_source: self.has_either("check_unicast_src", "vrrp_check_unicast_src")
                 || peers.iter().any(bounds_ttl),
             lacks_peers: peers.is_empty() && asks_for_unicast(self.node),

@@ -232,6 +232,15 @@ fn state_master_has_no_effect_in_a_sync_group_with_a_member_that_is_no_owner() {
 }
 
 #[test]
+fn unicast_ttl_without_peers_is_complained_of_whatever_else_is_wrong() {
+    assert_eq!(check(&instance("unicast_ttl 2", VIP)), (5, vec![8]));
+    let elsewhere = instance("unicast_ttl 2", "10.0.0.100/24 dev eth9");
+    assert_eq!(check(&elsewhere), (5, vec![6, 8, 0]));
+    let peers = instance("unicast_ttl 2\nunicast_peer {\n10.0.0.12\n}", VIP);
+    assert_eq!(check(&peers), (0, vec![]));
+}
+
+#[test]
 fn the_report_shows_an_ipvlan_that_is_not_made_yet() {
     let plain = values(&instance("use_ipvlan", VIP));
     assert_eq!(
