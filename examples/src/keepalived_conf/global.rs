@@ -322,7 +322,8 @@ fn is_again(word: &str, global: &Global) -> bool {
     global.has(word) || (word == "nftables" && global.has("vrrp_iptables"))
 }
 
-/// Reads `umask`: a number as in C, or the names of permissions with `|` between them.
+/// Reads `umask`: a number as in C, or the names of permissions with `|` between them, with or
+/// without blanks.
 fn umask(words: &[String]) -> Result<u32, String> {
     let (first, rest) = words.split_first().ok_or("a value is missing")?;
     if first.starts_with(|c: char| c.is_ascii_digit()) {
@@ -338,16 +339,14 @@ fn umask(words: &[String]) -> Result<u32, String> {
         });
     }
     let mut mask = 0;
-    for (place, word) in words.iter().enumerate() {
-        if place % 2 == 1 {
-            if word != "|" || place + 1 == words.len() {
-                return Err("write the names of permissions with \"|\" between them".into());
-            }
-            continue;
-        }
-        let bit = PERMISSIONS.iter().rev().position(|name| name == word);
-        let bit =
-            bit.ok_or_else(|| format!("{word:?} is not one of {}", PERMISSIONS.join(", ")))?;
+    // A word in quotes may contain blanks, but no name does.
+    let text = words.join("\n");
+    for name in text.split('|').map(|it| it.trim_matches('\n')) {
+        let bit = PERMISSIONS.iter().rev().position(|it| *it == name);
+        let bit = bit.ok_or_else(|| {
+            let names = PERMISSIONS.join(", ");
+            format!("{name:?} is not one of {names}, with \"|\" between them")
+        })?;
         mask |= 1 << bit;
     }
     Ok(mask)
