@@ -14,13 +14,13 @@ use std::{
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::{
-    event::{PollFd, PollFlags, Timespec, poll},
+    event::{PollFd, PollFlags, poll},
     io::Errno,
     process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
 };
 use vrrp_net::{Driver, DriverHandle, Successor};
 
-use crate::worker::{Stop, Worker};
+use crate::worker::{Stop, Worker, is_readable_by};
 
 /// How long one program waits for the other, apart from the moment during which no router runs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -104,16 +104,10 @@ pub fn end_successor(process: u32) -> io::Result<()> {
         Err(Errno::SRCH) => return Ok(()),
         opened => opened?,
     };
-    let end = Instant::now() + END;
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        let mut source = [PollFd::new(&successor, PollFlags::IN)];
-        match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
-            Ok(0) => return Err(ErrorKind::TimedOut.into()),
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => return Ok(()),
-        }
+    if is_readable_by(&successor, Instant::now() + END)? {
+        Ok(())
+    } else {
+        Err(ErrorKind::TimedOut.into())
     }
 }
 

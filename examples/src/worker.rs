@@ -64,16 +64,20 @@ impl Stop {
     /// Sleeps for this time, or until the thread must end. Returns whether to continue.
     #[must_use]
     pub fn sleep(&self, pause: Duration) -> bool {
-        let end = Instant::now() + pause;
-        loop {
-            let left = end.saturating_duration_since(Instant::now());
-            let mut source = [PollFd::new(self, PollFlags::IN)];
-            match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
-                Ok(0) => return true,
-                Err(Errno::INTR) => {}
-                // The pipe hangs up when the thread must end.
-                Ok(_) | Err(_) => return false,
-            }
+        // The pipe hangs up when the thread must end.
+        matches!(is_readable_by(self, Instant::now() + pause), Ok(false))
+    }
+}
+
+/// Waits until a descriptor is readable or has hung up, at most until this time. Returns whether
+/// that happened.
+pub(crate) fn is_readable_by(source: &impl AsFd, end: Instant) -> Result<bool, Errno> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let mut source = [PollFd::new(source, PollFlags::IN)];
+        match poll(&mut source, Timespec::try_from(left).ok().as_ref()) {
+            Err(Errno::INTR) => {}
+            result => return result.map(|ready| ready > 0),
         }
     }
 }
