@@ -159,7 +159,8 @@ const RECORDS: usize = 8;
 /// 1. It reads every advertisement that was waiting when the turn began, then all notifications of
 ///    links and addresses.
 /// 2. It serves the timers that have expired. So a thread that wakes up late handles the packets
-///    that came in the meantime before it decides that none came.
+///    that came in the meantime before it decides that none came. Where the turn itself was held
+///    up, by the kernel or by a request of another thread, it reads the advertisements again first.
 /// 3. It sends the advertisements that result, many to a system call.
 /// 4. It does a portion of the slow work, in the order in which it was asked for: addresses,
 ///    announcements. An address is announced once the kernel has it, at the
@@ -854,18 +855,9 @@ impl Driver {
     /// marked as cold, so that their code lies apart from that of the others.
     fn work_through(&mut self, ready: &Ready) -> Result<(), Error> {
         self.has_received = false;
-        let [sockets @ .., links] = ready.sockets;
-        if links {
-            let result = self.drain_links();
-            self.note(Part::Links, result);
-        }
-        for (place, is_ready) in sockets.into_iter().enumerate() {
-            if is_ready {
-                let result = self.drain(place);
-                self.note(Part::Socket(place), result);
-            }
-        }
-        let mut now = self.now();
+        self.drain_sockets(ready.sockets);
+        let drained_at = self.now();
+        let mut now = drained_at;
         // An instance that started in the meantime may have caused the notifications.
         if ready.requests || self.instance.is_due(now) {
             self.follow_instances();
@@ -888,6 +880,12 @@ impl Driver {
             if self.end.is_some() {
                 return Ok(());
             }
+            now = self.now();
+        }
+        // Such a step may have waited for the kernel, or for another program, while advertisements
+        // arrived. They count before the timers that have expired since.
+        if now > drained_at && self.fleet.is_due(now) {
+            self.drain_again(now);
             now = self.now();
         }
         if self.planner.has_question() || self.instance.is_asking(now) {

@@ -1,17 +1,18 @@
 //! Received advertisements: their router, their checks, and the reports about them.
 
-use std::net::IpAddr;
+use std::{array, net::IpAddr};
 
 use vrrp_fsm::{AcceptedAdvertisement, Instant, State, fleet::RouterId};
 use vrrp_proto::{Discard, Family, Mismatches, Protection};
 
 use super::{
-    Driver, DriverEvent,
+    Driver, DriverEvent, SOCKETS,
     authentication::{Proof, message_of},
     events::Topic,
     is_active,
     packets::Packets,
     router::Router,
+    trouble::Part,
 };
 use crate::{Error, ReceiveBatch, Received, kernel::sys::BATCH};
 
@@ -20,8 +21,36 @@ use crate::{Error, ReceiveBatch, Received, kernel::sys::BATCH};
 const PACKETS: usize = 8192;
 
 impl Driver {
+    /// Reads all advertisements that are waiting at these sockets: each socket for advertisements,
+    /// in their order, then the one for the links of Actives.
+    pub(super) fn drain_sockets(&mut self, sockets: [bool; SOCKETS + 1]) {
+        let [sockets @ .., links] = sockets;
+        if links {
+            let result = self.drain_links();
+            self.note(Part::Links, result);
+        }
+        for (place, is_ready) in sockets.into_iter().enumerate() {
+            if is_ready {
+                let result = self.drain(place);
+                self.note(Part::Socket(place), result);
+            }
+        }
+    }
+
+    /// Reads all advertisements that have arrived since the last wait, at every socket that does
+    /// not rest.
+    #[cold]
+    pub(super) fn drain_again(&mut self, now: Instant) {
+        let count = self.packets.sources().count();
+        let sockets = array::from_fn(|place| match place {
+            SOCKETS => !self.troubles.rests(now, Part::Links),
+            _ => place < count && !self.troubles.rests(now, Part::Socket(place)),
+        });
+        self.drain_sockets(sockets);
+    }
+
     /// Reads all advertisements that are waiting at the socket in this place.
-    pub(super) fn drain(&mut self, place: usize) -> Result<(), Error> {
+    fn drain(&mut self, place: usize) -> Result<(), Error> {
         let mut batch = self.packets.take_batch();
         let result = self.drain_into(place, &mut batch);
         self.packets.put_back(batch);
@@ -46,7 +75,7 @@ impl Driver {
 
     /// Reads all advertisements that are waiting on the links of Actives.
     #[cold]
-    pub(super) fn drain_links(&mut self) -> Result<(), Error> {
+    fn drain_links(&mut self) -> Result<(), Error> {
         let mut batch = self.packets.take_batch();
         let result = self.drain_links_into(&mut batch);
         self.packets.put_back(batch);

@@ -22,7 +22,7 @@ use vrrp_net::{
 };
 use vrrp_proto::{Family, Interval};
 
-use crate::rig::{LIMIT, VIP4, has, lan_of, notifications, router};
+use crate::rig::{DriverThread, LIMIT, VIP4, has, in_time, lan_of, notifications, router};
 
 /// A loop on a thread of its own, which the test reaches through a handle only.
 struct Loop {
@@ -217,6 +217,50 @@ fn a_call_runs_on_the_thread_of_the_driver_and_returns_its_result() {
     })
     .unwrap();
     one.stop();
+}
+
+/// A request that holds the driver up, as a hand-over to a process that hangs does. A turn serves
+/// requests after it has read the sockets.
+#[test]
+fn advertisements_that_arrive_during_a_request_count_before_the_timers() {
+    in_time(|| {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let (active, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 200));
+        active.wait_for_state(id, State::Active);
+        for run in [run, poll_and_turn] {
+            let backup = Loop::start(&r2, add_router, run);
+            backup.wait_for_state(State::Backup);
+            let sent = || {
+                let count = active.with(move |driver| {
+                    let view = driver.get(id).unwrap();
+                    view.machine().counters().advertisements_sent
+                });
+                thread::sleep(Duration::from_millis(5));
+                count
+            };
+            let (end, has_ended) = mpsc::channel();
+            backup
+                .handle
+                .submit(move |_| has_ended.recv_timeout(LIMIT).unwrap())
+                .unwrap();
+            // Active_Down_Interval is less than four intervals.
+            let (before, start) = (sent(), Instant::now());
+            while sent() < before + 8 {
+                assert!(start.elapsed() < LIMIT);
+            }
+            end.send(()).unwrap();
+            backup.handle.call(|_| ()).unwrap();
+            let state = |driver: &mut Driver| driver.routers().next().unwrap().state();
+            assert_eq!(backup.handle.call(state).unwrap(), State::Backup);
+            let log = backup.stop();
+            let states = log.iter().filter_map(|it| match &it.event {
+                DriverEvent::StateChanged(change) => Some(change.to),
+                _ => None,
+            });
+            let states: Vec<_> = states.collect();
+            assert_eq!(states, [State::Backup, State::Initialize], "{log:#?}");
+        }
+    });
 }
 
 #[test]
