@@ -2,7 +2,8 @@
 
 use std::{
     io::{self, Read, Write},
-    net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
+    sync::atomic::{AtomicU16, Ordering},
     thread,
     time::Duration,
 };
@@ -121,14 +122,17 @@ pub(crate) fn connect(service: SocketAddr) -> u8 {
     Conversation::begin(service).unwrap().server
 }
 
-/// A socket for datagrams to `service`.
+/// A socket for datagrams to `service`, with a port that no earlier socket of this process had:
+/// IPVS takes datagrams from the same port for the same connection, for minutes.
 pub(crate) fn datagrams_to(service: SocketAddr) -> UdpSocket {
-    let any = if service.is_ipv4() {
-        "0.0.0.0:0"
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let port = 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000;
+    let any: IpAddr = if service.is_ipv4() {
+        Ipv4Addr::UNSPECIFIED.into()
     } else {
-        "[::]:0"
+        Ipv6Addr::UNSPECIFIED.into()
     };
-    let socket = UdpSocket::bind(any).unwrap();
+    let socket = UdpSocket::bind((any, port)).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket.connect(service).unwrap();
     socket

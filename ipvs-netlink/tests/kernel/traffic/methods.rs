@@ -148,7 +148,7 @@ fn carries(network: &Network, method: ForwardingMethod, family: Family, servers:
     ] {
         let capture = network.inside.capture().unwrap();
         balance(&mut ipvs, key, method, servers);
-        let mut numbers = SERVERS.map(|_| {
+        let numbers = SERVERS.map(|_| {
             if transport == TCP {
                 let mut conversation = Conversation::begin(service).unwrap();
                 conversation.exchange(&octets(30_000)).unwrap();
@@ -157,8 +157,9 @@ fn carries(network: &Network, method: ForwardingMethod, family: Family, servers:
                 ask(&datagrams_to(service), &octets(1_000))
             }
         });
-        numbers.sort_unstable();
-        assert_eq!(numbers, SERVERS, "{method} for {key}");
+        let mut sorted = numbers;
+        sorted.sort_unstable();
+        assert_eq!(sorted, SERVERS, "{method} for {key}: {numbers:?}");
         ipvs.delete_service(key).unwrap();
 
         let frames = capture.stop().unwrap();
