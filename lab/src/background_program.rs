@@ -35,7 +35,7 @@ pub struct BackgroundProgram {
 
 impl BackgroundProgram {
     /// How long each wait lasts at most. A test that reaches it has found a fault.
-    pub const LIMIT: Duration = Duration::from_secs(20);
+    pub const LIMIT: Duration = Duration::from_secs(120);
 
     /// Starts the example program `name` in a namespace.
     ///

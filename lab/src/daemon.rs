@@ -18,7 +18,7 @@ use nix::{
 use crate::{Error, group::Group, wait_for};
 
 /// How long a program may take to end when asked to.
-const ENDING: Duration = Duration::from_secs(10);
+const ENDING: Duration = Duration::from_secs(120);
 
 /// Programs that share a process group and a log, and do not outlive this value, nor this process.
 #[derive(Debug)]

@@ -19,7 +19,7 @@ const BGPD: &str = "/usr/lib/frr/bgpd";
 const USER: &str = "frr";
 
 /// How long each daemon may take to come up.
-const STARTING: Duration = Duration::from_secs(30);
+const STARTING: Duration = Duration::from_secs(120);
 
 /// A running FRR: its daemon `zebra`, and `vrrpd` or `bgpd`. Dropping it kills them, as
 /// [`kill`](Self::kill) does.

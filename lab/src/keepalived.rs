@@ -18,7 +18,7 @@ const PROGRAM: &str = "/usr/sbin/keepalived";
 const RECENT: &str = "RECENT_KEEPALIVED";
 
 /// How long keepalived may take to read its configuration.
-const STARTING: Duration = Duration::from_secs(10);
+const STARTING: Duration = Duration::from_secs(120);
 
 /// A running keepalived. Dropping it kills it, as [`kill`](Self::kill) does.
 #[derive(Debug)]

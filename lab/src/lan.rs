@@ -8,7 +8,7 @@ use crate::{Capture, Error, Namespace, netlink, wait_for};
 const BRIDGE: &str = "br0";
 
 /// How long the kernel may take to bring a link up.
-pub(crate) const LINK_UP: Duration = Duration::from_secs(5);
+pub(crate) const LINK_UP: Duration = Duration::from_secs(60);
 
 /// A local area network: a bridge in a namespace of its own, and [`Host`]s plugged into it.
 ///

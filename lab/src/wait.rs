@@ -5,7 +5,11 @@ use std::{
 
 use crate::Error;
 
-/// Calls `probe` every millisecond until it returns a value, for at most `limit`.
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
+
+/// Calls `probe` again and again until it returns a value, for at most `limit`. The pauses grow
+/// from a millisecond to a thirtieth of the time waited so far, 20 ms at most, so that many waits
+/// leave the processors to what they wait for.
 ///
 /// # Errors
 ///
@@ -27,11 +31,12 @@ pub fn wait_for<T>(
     limit: Duration,
     mut probe: impl FnMut() -> Option<T>,
 ) -> Result<T, Error> {
-    let deadline = Instant::now() + limit;
+    let start = Instant::now();
     loop {
         // The time is read first, so that a thread that was not scheduled for a while still calls
         // once more.
-        let late = Instant::now() >= deadline;
+        let waited = start.elapsed();
+        let late = waited >= limit;
         if let Some(answer) = probe() {
             return Ok(answer);
         }
@@ -41,6 +46,6 @@ pub fn wait_for<T>(
                 limit,
             });
         }
-        thread::sleep(Duration::from_millis(1));
+        thread::sleep((waited / 30).clamp(Duration::from_millis(1), LONGEST_PAUSE));
     }
 }

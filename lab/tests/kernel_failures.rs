@@ -230,7 +230,7 @@ fn nothing_is_left_of_a_suite_that_is_killed() {
         assert!(processes_of(folder.path()) > 0);
         suite.kill().unwrap();
         suite.wait().unwrap();
-        wait_for("the end of the guest", Duration::from_secs(10), || {
+        wait_for("the end of the guest", Duration::from_secs(120), || {
             let is_empty = fs::read_dir(folder.path()).unwrap().next().is_none();
             (is_empty && processes_of(folder.path()) == 0).then_some(())
         })

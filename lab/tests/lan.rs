@@ -12,7 +12,7 @@ use std::{
 use vrrp_lab::{Error, Host, Lan, Namespace, wait_for};
 
 const SHORT: Duration = Duration::from_millis(200);
-const LONG: Duration = Duration::from_secs(5);
+const LONG: Duration = Duration::from_secs(60);
 
 /// Whether a datagram from `from` reaches `to` within `patience`.
 fn reaches(from: &Host, to: &Host, address: &str, patience: Duration) -> bool {

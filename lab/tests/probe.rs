@@ -10,7 +10,7 @@ use std::{
 use vrrp_lab::{Answer, Host, Lan, Outage, Ping, Pings, Probe};
 
 const MILLISECOND: Duration = Duration::from_millis(1);
-const LONG: Duration = Duration::from_secs(5);
+const LONG: Duration = Duration::from_secs(60);
 
 fn lan() -> (Lan, Host, Host) {
     let lan = Lan::new().unwrap();

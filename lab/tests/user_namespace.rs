@@ -86,7 +86,7 @@ fn build() {
         .run(|| UdpSocket::bind("192.0.2.2:0"))
         .unwrap();
     receiver
-        .set_read_timeout(Some(Duration::from_secs(5)))
+        .set_read_timeout(Some(Duration::from_secs(60)))
         .unwrap();
     let sender = r1
         .namespace()

@@ -18,7 +18,7 @@ use vrrp_lab::{Host, Kernel, Lan, Suite, guest_tests};
 use vrrp_net::{Driver, Watch};
 
 /// The longest wait for an event. It is reached only where something is broken.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let tests = guest_tests![

@@ -37,7 +37,7 @@ use vrrp_net::{
 use vrrp_proto::{ChecksumForm, Endpoints, Family, Interval, Priority, Vrid};
 
 /// Longer than any step of these tests takes. It is reached only where something is broken.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Two hosts, and the cables between them.
 struct Cables {

@@ -38,7 +38,7 @@ use vrrp_net::{
 use vrrp_proto::{Family, Interval, Priority, Vrid};
 
 /// The longest wait for an event.
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 const INTERVAL: Duration = Duration::from_millis(400);
 

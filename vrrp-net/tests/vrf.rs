@@ -19,7 +19,7 @@ use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig, RouterId, Transport, Un
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
 /// The longest wait for an event. It is reached only where something is broken.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 
 fn main() -> ExitCode {
     let tests = guest_tests![

@@ -15,7 +15,7 @@ use std::{
 use vrrp_examples::command::{self, Limits, Process};
 use vrrp_lab::wait_for;
 
-const LIMIT: Duration = Duration::from_secs(20);
+const LIMIT: Duration = Duration::from_secs(120);
 
 const LONG: Limits = Limits {
     run: LIMIT,

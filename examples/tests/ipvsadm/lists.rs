@@ -237,7 +237,7 @@ fn counters_rates_and_connections_of_traffic_are_the_same() {
         }
     }
     // Until the kernel's estimator has seen it.
-    wait_for("packets to be counted", Duration::from_secs(20), || {
+    wait_for("packets to be counted", Duration::from_secs(120), || {
         let stats = Program::Ours.prints("-Ln --stats --exact");
         (stats.contains(" 6000 ") && stats.matches(" 3000 ").count() >= 5).then_some(())
     })

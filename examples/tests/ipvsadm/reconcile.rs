@@ -164,7 +164,7 @@ fn a_removed_server_with_connections_is_drained_first() {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    wait_for("a weight of 0", Duration::from_secs(20), || {
+    wait_for("a weight of 0", Duration::from_secs(120), || {
         // The program may need longer for its start than the connections are remembered.
         for client in &clients {
             client.send_to(b"?", "10.9.0.1:53").unwrap();

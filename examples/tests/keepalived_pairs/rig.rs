@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use vrrp_lab::{BackgroundProgram, Capture, Host, Lan, example, wait_for};
 
 /// The longest time that each wait may take. A test that reaches it has found a fault.
-pub(crate) const LIMIT: Duration = Duration::from_secs(40);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The installed keepalived.
 const KEEPALIVED: &str = "/usr/sbin/keepalived";

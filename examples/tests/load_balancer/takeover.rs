@@ -21,7 +21,7 @@ use tokio::{
 use vrrp_lab::{BackgroundProgram, GuestTest, Host, Lan, example, guest_tests, wait_for};
 
 /// Longer than any step takes in a guest on a busy machine.
-const LIMIT: Duration = Duration::from_secs(60);
+const LIMIT: Duration = Duration::from_secs(120);
 const CONNECTIONS: usize = 1000;
 const SERVICE: &str = "192.0.2.100:80";
 

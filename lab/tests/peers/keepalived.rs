@@ -288,7 +288,7 @@ fn a_recent_keepalived_leaves_the_pseudo_header_out() {
     };
     let keepalived = Keepalived::start_recent(host.namespace(), &instance.to_string()).unwrap();
     let frame = capture
-        .wait_for("an advertisement", Duration::from_secs(20), |frame| {
+        .wait_for("an advertisement", LONG, |frame| {
             frame.bytes.get(23) == Some(&112)
         })
         .unwrap();

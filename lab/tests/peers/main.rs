@@ -8,7 +8,7 @@ use std::{fs, time::Duration};
 
 use vrrp_lab::{Capture, Frame, V3Checksum, tshark, write_pcap};
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_secs(60);
 const FAST: Duration = Duration::from_millis(100);
 
 /// The version and the priority of an IPv4 frame that carries VRRP.

@@ -22,7 +22,7 @@ use vrrp_net::{
 use vrrp_proto::{Family, Interval, Peer, Priority, Vrid};
 
 /// The longest wait for an event. It is reached only where something is broken.
-pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 pub(crate) const VIP4: &str = "192.0.2.254/32";
 pub(crate) const VIP6_LINK_LOCAL: &str = "fe80::254/128";
