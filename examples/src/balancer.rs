@@ -69,6 +69,7 @@ pub use self::{
     saved::SavedState,
 };
 use self::{
+    drains::rules_at_the_end,
     dry::DryTable,
     hand_over::identify,
     kernel::{Done, Job, Kernel, Worker},
@@ -204,6 +205,8 @@ pub struct Balancer {
     daemons: Daemons,
     notices: VecDeque<Notice>,
     end: End,
+    /// The time since the boot of the host at which the end began.
+    end_begun: Duration,
 }
 
 /// The sync daemons; none of them is touched until some are wanted.
@@ -279,6 +282,7 @@ impl Balancer {
             daemons: Daemons::default(),
             notices: VecDeque::new(),
             end: End::Running,
+            end_begun: Duration::ZERO,
         })
     }
 
@@ -409,6 +413,9 @@ impl Balancer {
     pub fn stop(&mut self, stop: Stop) {
         if matches!(self.end, End::Reached | End::HandedOver) {
             return;
+        }
+        if self.end == End::Running {
+            self.end_begun = boot_time();
         }
         self.end = End::Begun(stop);
         let now = self.now();
@@ -607,11 +614,17 @@ impl Balancer {
             ..Removals::default()
         };
         match self.end {
-            End::Begun(Stop::Drain(at_most)) => of_services(Some(Drain {
-                at_most,
-                at_most_udp: at_most.min(Drain::default().at_most_udp),
-                ..Drain::default()
-            })),
+            End::Begun(Stop::Drain(at_most)) => {
+                let drain = Drain {
+                    at_most,
+                    at_most_udp: at_most.min(Drain::default().at_most_udp),
+                    ..Drain::default()
+                };
+                Removals {
+                    destinations: rules_at_the_end(&self.draining, self.end_begun, drain),
+                    ..of_services(Some(drain))
+                }
+            }
             End::Begun(_) => of_services(None),
             End::Running | End::Reached | End::HandedOver => {
                 let mut removals = self.pool.removals();

@@ -51,7 +51,8 @@
 //! at once, in the same call, if it has no connections. If it is wanted again before that, it gets
 //! its wanted weight back and has kept its connections. The rule for a destination is the first of
 //! these: its own rule in [`Removals`], of this call or of the last call that named it; the rule of
-//! its service in [`Removals`]; the [`Policy`].
+//! its service in [`Removals`]; the [`Policy`]. If the service is no longer wanted, its rule
+//! precedes an own rule of an earlier call, so a service that has to go at once does.
 //!
 //! A [`Reconciler`] remembers the destinations that are being drained, with the start and the end
 //! of their time, across calls, scopes, errors and dropped futures. A program that stores
@@ -146,7 +147,8 @@ pub struct Removals {
     /// For all destinations of a service, whether the service is still wanted or not.
     pub services: BTreeMap<ServiceKey, Option<Drain>>,
     /// For one destination. A [`Reconciler`] remembers this rule until the destination is gone or
-    /// wanted again.
+    /// wanted again. A remembered rule yields to one of [`services`](Self::services) once the
+    /// service is no longer wanted.
     pub destinations: BTreeMap<(ServiceKey, DestinationKey), Option<Drain>>,
 }
 

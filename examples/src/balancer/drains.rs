@@ -1,6 +1,6 @@
 //! The destinations that are being drained, which continue to drain after a restart.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use ipvs_netlink::{
     DestinationKey, ServiceKey, Weight,
@@ -16,6 +16,30 @@ use serde_with::{As, DisplayFromStr};
 pub(crate) fn boot_time() -> Duration {
     // Linux has had this clock since 2.6.39.
     clock_gettime(ClockId::CLOCK_BOOTTIME).map_or(Duration::ZERO, Duration::from)
+}
+
+/// The rules of destinations that were being drained when the end began. Each gets the time of
+/// `rule` from then on, as those get it that had weight above 0 until then; its drain does not
+/// become longer.
+pub(super) fn rules_at_the_end(
+    draining: &Draining,
+    begun: Duration,
+    rule: Drain,
+) -> BTreeMap<(ServiceKey, DestinationKey), Option<Drain>> {
+    let earlier = draining.destinations.iter();
+    let earlier = earlier.filter(|(_, before)| before.since < begun);
+    let rules = earlier.map(|(place, before)| {
+        let longest = before.until.saturating_sub(before.since);
+        let elapsed = begun.saturating_sub(before.since);
+        let time = |more: Duration| elapsed.saturating_add(more).min(longest);
+        let rule = Drain {
+            at_most: time(rule.at_most),
+            at_most_udp: time(rule.at_most_udp),
+            ..rule
+        };
+        (*place, Some(rule))
+    });
+    rules.collect()
 }
 
 /// The destinations that are being drained, in a form that a file keeps.
@@ -89,5 +113,48 @@ impl SavedDrains {
         Draining {
             destinations: destinations.collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn at_the_end_a_drain_gets_the_time_of_the_end_unless_its_own_ends_before() {
+        let service = ServiceKey::tcp(([192, 0, 2, 1], 80));
+        let place = |server| (service, DestinationKey::new(([10, 0, 0, server], 80)));
+        let drain = |since, until| DrainingDestination {
+            since: seconds(since),
+            until: seconds(until),
+            weight: Weight::ZERO,
+            rule: None,
+        };
+        let begun = 1_000;
+        let mut draining = Draining::default();
+        let all = [drain(500, 1_400), drain(500, 1_010), drain(begun, 1_900)];
+        for (server, drain) in (1..).zip(all) {
+            draining.destinations.insert(place(server), drain);
+        }
+        let rule = Drain {
+            at_most: seconds(60),
+            at_most_udp: seconds(30),
+            ..Drain::default()
+        };
+        let of = |at_most, at_most_udp| {
+            Some(Drain {
+                at_most: seconds(at_most),
+                at_most_udp: seconds(at_most_udp),
+                ..rule
+            })
+        };
+        let rules = rules_at_the_end(&draining, seconds(begun), rule);
+        // The last one follows the rule of its service.
+        let expected = [(place(1), of(560, 530)), (place(2), of(510, 510))];
+        assert_eq!(rules, expected.into());
     }
 }

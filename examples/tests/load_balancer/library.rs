@@ -44,6 +44,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_service_of_an_earlier_run_is_removed,
         a_stop_while_the_table_is_compared_removes_services_too,
         the_end_leaves_removes_or_drains_the_table,
+        a_service_that_leaves_does_not_wait_for_a_drain_that_began_before,
         a_dry_run_changes_nothing,
     ]
     .map(|test| test.within(Duration::from_secs(300)))
@@ -562,6 +563,35 @@ fn the_end_leaves_removes_or_drains_the_table() {
             assert_eq!(table(), expected, "{stop:?}: {lines:#?}");
             let down = "tcp 192.0.2.1:80: server 10.0.0.1:80 down (stop)";
             assert!(lines.iter().any(|line| line == down), "{lines:#?}");
+        }
+    });
+}
+
+fn a_service_that_leaves_does_not_wait_for_a_drain_that_began_before() {
+    set_up();
+    block_on(async {
+        let (_first, _second) = (serve(1), serve(2));
+        let drained = FIRST.replace("-w 1", "-w 0");
+        for leave in [
+            &(|balancer: &mut Balancer| balancer.stop(Stop::Remove)) as &dyn Fn(&mut Balancer),
+            &|balancer| balancer.stop(Stop::Drain(Duration::from_secs(1))),
+            &|balancer| balancer.reconfigure(Config::default()).unwrap(),
+        ] {
+            // The operator's drain is that of the configuration, far longer than the test.
+            let mut balancer = open(config(&[1, 2], "drain = \"10m\"")).await;
+            until_table(&mut balancer, &[SERVICE, FIRST, SECOND]).await;
+            let mut connections = Vec::new();
+            for _ in 0..2 {
+                let connecting = tokio::net::TcpStream::connect("192.0.2.1:80");
+                connections.push(connecting.await.unwrap());
+            }
+            balancer
+                .set_operator(&service(), &server(1), Operator::Drain)
+                .unwrap();
+            until_table(&mut balancer, &[SERVICE, &drained, SECOND]).await;
+            until(&mut balancer, is_compared).await;
+            leave(&mut balancer);
+            until_table(&mut balancer, &[]).await;
         }
     });
 }

@@ -305,9 +305,15 @@ impl Work<'_> {
         let place = (service.key, key);
         let remembered = self.before.destinations.get(&place);
         let own = self.removals.destinations.get(&place).copied();
-        let own = own.or_else(|| remembered.and_then(|before| before.rule).map(Some));
+        let rule = remembered.and_then(|before| before.rule);
         let of_service = self.removals.services.get(&service.key).copied();
-        let Some(drain) = own.or(of_service).unwrap_or(policy) else {
+        let of_others = if self.targets.is_unwanted(&service.key) {
+            // How the service leaves was decided after the drain began.
+            of_service.or(rule.map(Some))
+        } else {
+            rule.map(Some).or(of_service)
+        };
+        let Some(drain) = own.or(of_others).unwrap_or(policy) else {
             return Leaving::Now { is_drained: false };
         };
         let limit = drain.limit(&service.key, listed);
@@ -323,7 +329,7 @@ impl Work<'_> {
             since,
             until: since.saturating_add(limit),
             weight: begun.map_or(weight, |before| before.weight),
-            rule: own.flatten(),
+            rule: own.flatten().or(rule),
         };
         let is_idle = connections(&drain, listed) <= u64::from(drain.connections);
         if has_weight {

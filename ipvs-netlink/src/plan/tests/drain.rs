@@ -319,6 +319,60 @@ fn each_service_and_each_destination_leaves_by_its_own_rule() {
 }
 
 #[test]
+fn a_service_that_leaves_by_a_rule_ends_the_drains_that_began_before() {
+    let until = |kernel: &Kernel, reconciler: &Reconciler| {
+        let drains = &reconciler.draining().destinations;
+        let drain = drains.get(&(web(1), server(1).key));
+        (kernel.services.len(), drain.map(|drain| drain.until))
+    };
+    let shorter = of_at_most(60);
+    for (rule, expected) in [
+        (None, (0, None)),
+        (Some(shorter), (1, Some(FIRST + shorter.at_most))),
+    ] {
+        let mut kernel = busy(web(1), &[1, 2]);
+        kernel.connections.insert((web(1), server(2).key), 1);
+        let mut removals = Removals::default();
+        let own = (web(1), server(1).key);
+        removals.destinations.insert(own, Some(of_at_most(900)));
+        let mut reconciler = Reconciler::new(Policy::AT_ONCE);
+        let kept = [of(web(1), &[2])];
+        let wanted = Wanted::new(&kept).with_removals(&removals);
+        within(&mut kernel, wanted, &mut reconciler, FIRST);
+        // The rule is remembered while the service is wanted, and also without a rule for it.
+        at(&mut kernel, &kept, &mut reconciler, FIRST + seconds(10));
+        let remembered = (1, Some(FIRST + seconds(900)));
+        assert_eq!(until(&kernel, &reconciler), remembered);
+        at(&mut kernel, &[], &mut reconciler, FIRST + seconds(20));
+        assert_eq!(until(&kernel, &reconciler), remembered);
+
+        let mut removals = Removals::default();
+        removals.services.insert(web(1), rule);
+        let wanted = Wanted::new(&[]).with_removals(&removals);
+        within(&mut kernel, wanted, &mut reconciler, FIRST + seconds(30));
+        assert_eq!(until(&kernel, &reconciler), expected, "{rule:?}");
+    }
+}
+
+#[test]
+fn a_rule_of_this_call_for_a_destination_precedes_that_of_its_leaving_service() {
+    let mut kernel = busy(web(1), &[1]);
+    let mut removals = Removals::default();
+    let own = (web(1), server(1).key);
+    removals.services.insert(web(1), None);
+    removals.destinations.insert(own, Some(of_at_most(20)));
+    let mut reconciler = Reconciler::new(Policy::AT_ONCE);
+    for now in [FIRST, FIRST + seconds(10)] {
+        let wanted = Wanted::new(&[]).with_removals(&removals);
+        within(&mut kernel, wanted, &mut reconciler, now);
+        assert_eq!(weight(&kernel, web(1), 1), Some(0));
+    }
+    let wanted = Wanted::new(&[]).with_removals(&removals);
+    within(&mut kernel, wanted, &mut reconciler, FIRST + seconds(20));
+    assert_eq!(kernel.services.len(), 0);
+}
+
+#[test]
 fn a_rule_of_a_service_counts_for_its_destinations_while_it_is_wanted() {
     let mut kernel = busy(web(1), &[1]);
     let desired = [of(web(1), &[])];
