@@ -17,6 +17,14 @@ pub(crate) struct Pause {
 }
 
 impl Pause {
+    /// Attempts of which the first may be made now.
+    pub(crate) const fn new(now: Instant) -> Self {
+        Self {
+            not_before: now,
+            length: Self::SHORTEST,
+        }
+    }
+
     const SHORTEST: Duration = Duration::from_secs(1);
     const LONGEST: Duration = Duration::from_secs(60);
 
@@ -45,15 +53,6 @@ impl Pause {
     }
 }
 
-impl Default for Pause {
-    fn default() -> Self {
-        Self {
-            not_before: Instant::ZERO,
-            length: Self::SHORTEST,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,8 +60,9 @@ mod tests {
     #[test]
     fn attempts_are_spaced_and_start_over_after_a_minute() {
         let at = |seconds| Instant::ZERO + Duration::from_secs(seconds);
-        let mut pause = Pause::default();
-        assert!(pause.not_before() <= at(100), "the first at once");
+        let mut pause = Pause::new(at(100));
+        assert_eq!(pause.not_before(), at(100), "the first at once");
+        assert!(!pause.is_over(at(100)), "the first is still to be made");
         let mut last = 100;
         pause.begin(at(last));
         for length in [1, 2, 4, 8, 16, 32, 60, 60] {

@@ -490,7 +490,11 @@ impl Planner {
 
     /// Schedules a router's plan for the time at which the next attempt at this thing may be made.
     pub(crate) fn retry(&mut self, now: Instant, owner: Option<RouterId>, thing: Thing) {
-        let pause = self.pauses.entry((owner, thing)).or_default();
+        let pause = self.pauses.entry((owner, thing));
+        let pause = pause.or_insert_with(|| Pause::new(now));
+        if pause.is_over(now) {
+            *pause = Pause::new(now);
+        }
         self.due.insert((pause.not_before().max(now), owner));
     }
 

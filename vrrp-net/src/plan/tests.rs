@@ -333,7 +333,10 @@ impl Host {
             assert!(round < 50, "it does not come to an end: {:#?}", self.log);
             let due = self.planner.take_due(self.now);
             let has_former = self.planner.has_former() || due.contains(&None);
-            self.dirty.extend(due.into_iter().flatten());
+            for id in due.into_iter().flatten() {
+                self.ensure_macvlan(id);
+                self.dirty.insert(id);
+            }
             if self.dirty.is_empty() && !has_former {
                 // The answers come later than the plans.
                 if self.planner.take_question() {
@@ -355,6 +358,16 @@ impl Host {
             if router.is_owner || unmarked.foreign(&self.actual).is_none() {
                 router.takes_unmarked = false;
             }
+        }
+    }
+
+    /// Makes the macvlan of a router before the rest of its plan, as the driver does.
+    fn ensure_macvlan(&mut self, id: RouterId) {
+        let routers = &self.routers;
+        let get = |id| routers.iter().find(|it| it.id == id).map(Router::wanted);
+        let plan = self.planner.plan_macvlan(self.now, id, &get, &self.actual);
+        for change in plan {
+            self.make(Some(id), &change);
         }
     }
 
@@ -1033,6 +1046,55 @@ fn a_refused_removal_is_tried_again() {
     host.now = host.now + Duration::from_secs(1);
     host.run();
     assert!(!host.has(1, VIP));
+    host.check();
+}
+
+#[test]
+fn attempts_at_a_refused_change_are_spaced_however_long_the_driver_has_run() {
+    let router = Router::new(0, "eth0", &[VIP]).with_macvlan(7, "vrrp.7");
+    let mut host = Host::new(vec![router]);
+    host.run();
+    host.kernel.refusals = u32::MAX;
+    host.router(0).stage = Stage::Active;
+    let mut attempts = Vec::new();
+    for second in 0..130 {
+        let before = host.log.len();
+        host.run();
+        let ups = host.log.iter().skip(before);
+        let ups = ups.filter(|it| it.contains(" up: "));
+        attempts.extend(ups.map(|_| second));
+        host.now = host.now + Duration::from_secs(1);
+    }
+    assert_eq!(
+        attempts,
+        [0, 0, 1, 3, 7, 15, 31, 63, 123],
+        "{:#?}",
+        host.log
+    );
+}
+
+#[test]
+fn each_removal_of_an_address_is_followed_by_a_restoration_that_is_noticed() {
+    let router = Router::new(0, "eth0", &[VIP]).with_macvlan(7, "vrrp.7");
+    let mut host = Host::new(vec![router]);
+    host.run();
+    host.activate(0);
+    let id = host.routers[0].id;
+    let restored = Thing::Address(own(VIP).address);
+    for _ in 0..3 {
+        host.receive(usize::MAX);
+        host.now = host.now + Duration::from_secs(1000);
+        let macvlan = host.kernel.named("vrrp.7").unwrap();
+        host.kernel.remove_address(macvlan, &own(VIP), false);
+        host.receive(usize::MAX);
+        host.run();
+        assert!(
+            host.planner.is_retried(Some(id), restored),
+            "{:#?}",
+            host.log
+        );
+        assert!(host.has(macvlan, VIP));
+    }
     host.check();
 }
 
