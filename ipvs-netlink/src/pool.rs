@@ -86,6 +86,7 @@ mod explain;
 mod file;
 mod journal;
 mod kernel;
+mod lineage;
 mod machine;
 #[cfg(test)]
 mod model;

@@ -324,6 +324,11 @@ impl<P> Check<P> {
         self.spread
             .unwrap_or(Duration::from_secs(1).min(self.interval))
     }
+
+    /// Whether it changes the weight of its server, and never takes the server out.
+    pub(super) const fn weighs(&self) -> bool {
+        matches!(self.effect, Effect::Weigh(_))
+    }
 }
 
 /// The state of a server before the first result of a check.

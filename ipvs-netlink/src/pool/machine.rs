@@ -360,6 +360,9 @@ impl<P: Clone + Ord> Pool<P> {
         let change = PoolChange::Operator(*server, operator);
         self.journal.record(now, *service, change, Cause::Operator);
         self.refresh_service(now, place);
+        if before == Operator::Maintenance {
+            self.resume(now, place, |state| state.key() == *server);
+        }
         self.evaluate(now, place, Cause::Operator);
         Ok(())
     }
@@ -409,6 +412,7 @@ impl<P: Clone + Ord> Pool<P> {
             };
             self.journal.record(now, *service, change, Cause::Operator);
             self.refresh_service(now, number(place));
+            self.resume(now, number(place), |_| true);
         }
         Ok(())
     }
@@ -565,6 +569,37 @@ impl<P: Clone + Ord> Pool<P> {
         } else {
             self.starts.set(slot, None);
             self.cancel(slot);
+        }
+    }
+
+    /// Asks for the probe of a target by this time, if it is due later. Many targets may be asked
+    /// for at once, so the probes after it are spread again.
+    pub(super) fn ask_by(&mut self, slot: u32, due: Duration) {
+        if self.starts.get(slot).is_some_and(|old| old > due) {
+            self.starts.set_prompt(slot, due);
+            self.targets[slot as usize].unspread = true;
+        }
+    }
+
+    /// Asks for the probes of servers whose checks continue after a pause. Other services may have
+    /// kept the schedules of their targets going.
+    fn resume(&mut self, now: Duration, place: u32, is_it: impl Fn(&ServerState<P>) -> bool) {
+        let Some(service) = self.services.get(place as usize) else {
+            return;
+        };
+        if service.suspended {
+            return;
+        }
+        let servers = service.servers.iter();
+        let servers = servers
+            .filter(|server| server.operator != Operator::Maintenance)
+            .filter(|server| is_it(server));
+        let slots: Vec<u32> = servers
+            .flat_map(|server| &server.checks)
+            .map(|check| check.target)
+            .collect();
+        for slot in slots {
+            self.ask_by(slot, now);
         }
     }
 

@@ -12,6 +12,7 @@ use super::{
     VirtualServer,
     check::CheckState,
     deadlines::Deadlines,
+    lineage::{Origin, origins},
     machine::{Departed, number},
     random::Random,
     server::ServerState,
@@ -33,14 +34,6 @@ struct Shared<P> {
 
 /// The checks of a configuration, each once: most servers have the same ones.
 type Known<P> = BTreeMap<Arc<Check<P>>, Shared<P>>;
-
-/// Where a target comes from.
-#[derive(Clone, Copy)]
-enum Origin {
-    New,
-    /// Its check replaces one that was due at this time, or whose probe is under way.
-    Replaces(Option<Duration>),
-}
 
 impl<P: Clone + Ord> Shared<P> {
     /// `before` is the number of checks before these.
@@ -246,41 +239,31 @@ impl<P: Clone + Ord> Pool<P> {
         let targets: Vec<(&Shared<P>, Arc<Target<P>>)> = checks
             .map(|shared| (shared, Arc::new(shared.target(address))))
             .collect();
-        let mut old: Vec<Option<CheckState<P>>> = std::mem::take(&mut server.checks)
-            .into_iter()
-            .map(Some)
-            .collect();
-        // The same checks first, so only the others can count as changed.
-        let same: Vec<Option<CheckState<P>>> = targets
-            .iter()
-            .map(|(_, target)| {
-                let slot = *self.by_content.get(target)?;
-                let same = |check: &&mut Option<CheckState<P>>| {
-                    check.as_ref().is_some_and(|check| check.target == slot)
-                };
-                old.iter_mut().find(same)?.take()
-            })
-            .collect();
-        let mut changed = old.into_iter().flatten();
+        let old = std::mem::take(&mut server.checks);
+        let origins = origins(
+            old,
+            &targets,
+            |old, (_, target)| self.by_content.get(target) == Some(&old.target),
+            |old, (shared, _)| old.check.weighs() == shared.check.weighs(),
+        );
         server.checks.reserve_exact(targets.len());
-        for ((shared, target), same) in targets.into_iter().zip(same) {
-            let replaced = if same.is_none() { changed.next() } else { None };
-            let origin = match &replaced {
-                Some(old) => Origin::Replaces(self.starts.get(old.target)),
-                None => Origin::New,
-            };
-            let slot = self.add_target(now, target, &shared.check, origin);
+        for ((shared, target), origin) in targets.into_iter().zip(origins) {
+            let slot = self.add_target(now, target, &shared.check, &origin);
             let mut check =
                 CheckState::new(Arc::clone(&shared.check), Arc::clone(&shared.name), slot);
-            if let Some(old) = &same {
-                check.continue_from(old);
-                self.hasten(now, slot, &check);
-            } else if let Some(old) = &replaced {
-                check.replace(old.verdict, old.report);
-            } else if is_old && server.operator == Operator::Maintenance {
-                check.forget();
-            } else if is_old && server.health == Verdict::Up {
-                check.replace(Verdict::Up, None);
+            match origin {
+                Origin::Same(old) => {
+                    check.continue_from(&old);
+                    self.hasten(now, slot, &check);
+                }
+                Origin::Replaces(old) => check.replace(old.verdict, old.report),
+                Origin::New | Origin::Displaces(_) => {
+                    if is_old && server.operator == Operator::Maintenance {
+                        check.forget();
+                    } else if is_old && server.health == Verdict::Up {
+                        check.replace(Verdict::Up, None);
+                    }
+                }
             }
             let place = number(server.checks.len());
             let users = &mut self.targets[slot as usize].users;
@@ -297,30 +280,44 @@ impl<P: Clone + Ord> Pool<P> {
         server
     }
 
-    /// The slot of a target. A new one is due soon; if its check replaces another, no later than
-    /// that one was, so frequent changes do not postpone checks.
+    /// The slot of a target. The first probe for a check is due soon, also if another check has
+    /// the same target; if the check replaces another, no later than that one was, so frequent
+    /// changes do not postpone checks.
     fn add_target(
         &mut self,
         now: Duration,
         target: Arc<Target<P>>,
         check: &Check<P>,
-        origin: Origin,
+        origin: &Origin<CheckState<P>>,
     ) -> u32 {
-        if let Some(slot) = self.by_content.get(&target) {
-            return *slot;
+        let known = self.by_content.get(&target).copied();
+        let slot = match (known, origin) {
+            (Some(slot), Origin::Same(_)) => return slot,
+            (Some(slot), _) => slot,
+            (None, _) => {
+                let slot = number(self.targets.insert(TargetState::new(Arc::clone(&target))));
+                self.by_content.insert(target, slot);
+                slot
+            }
+        };
+        // The time over which the first probe is spread, and the latest time for it.
+        let (spread, latest) = match origin {
+            Origin::New | Origin::Same(_) => (check.spread(), Duration::MAX),
+            Origin::Replaces(old) | Origin::Displaces(old) => {
+                let due = self.starts.get(old.target);
+                // Without a time its probe is under way.
+                (check.fast().min(check.spread()), due.unwrap_or(now))
+            }
+        };
+        if known.is_none() {
+            let due = now.saturating_add(self.random.share().of(spread));
+            self.starts.set_prompt(slot, due.min(latest));
+        } else if let Some(due) = self.starts.get(slot)
+            && due > latest.min(now.saturating_add(spread))
+        {
+            let due = now.saturating_add(self.random.share().of(spread));
+            self.ask_by(slot, due.min(latest));
         }
-        let slot = number(self.targets.insert(TargetState::new(Arc::clone(&target))));
-        self.by_content.insert(target, slot);
-        let spread = match origin {
-            Origin::New => check.spread(),
-            Origin::Replaces(_) => check.fast().min(check.spread()),
-        };
-        let due = now.saturating_add(self.random.share().of(spread));
-        let due = match origin {
-            Origin::New => due,
-            Origin::Replaces(before) => due.min(before.unwrap_or(now)),
-        };
-        self.starts.set_prompt(slot, due);
         slot
     }
 

@@ -10,6 +10,7 @@ use super::{
     Cause, Config, ConfigErrors, Counters, Level, Operator, Outcome, Pool, PoolChange,
     ServerCounters, Usage, Verdict, WeightReport,
     check::CheckState,
+    lineage::{Origin, origins},
     machine::{Departed, number},
     server::ServerState,
     service::ServiceState,
@@ -99,6 +100,9 @@ struct CheckSnapshot {
     failures: u32,
     successes: u32,
     report: Option<WeightReport>,
+    /// Whether it changes the weight of its server, and never takes the server out.
+    #[cfg_attr(feature = "serde", serde(default))]
+    weighs: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,6 +126,37 @@ struct Content {
     address: SocketAddr,
     time_limit: Duration,
     attempts: u64,
+}
+
+/// When targets are due at the latest, although their schedules continue.
+struct Dues<'a> {
+    /// When the targets that the other pool had would be due without it.
+    first: BTreeMap<u32, Duration>,
+    /// The targets of the other pool.
+    targets: &'a [TargetSnapshot],
+    found: Vec<(u32, Duration)>,
+}
+
+impl Dues<'_> {
+    /// Asks for the first probe of a check: soon, and no later than a check that it replaces was
+    /// due.
+    fn add(&mut self, slot: u32, origin: &Origin<&CheckSnapshot>) {
+        let old = match origin {
+            Origin::Same(_) => return,
+            Origin::New => None,
+            Origin::Replaces(old) | Origin::Displaces(old) => self.targets.get(old.target as usize),
+        };
+        let due = old.and_then(|old| old.due);
+        let dues = self.first.get(&slot).copied().into_iter().chain(due);
+        self.found.extend(dues.map(|due| (slot, due)));
+    }
+
+    /// Asks for the first probes of a server that the other pool did not have.
+    fn add_new<P>(&mut self, server: &ServerState<P>) {
+        for check in &server.checks {
+            self.add(check.target, &Origin::New);
+        }
+    }
 }
 
 impl PoolSnapshot {
@@ -204,12 +239,25 @@ impl<P: Clone + Ord> Pool<P> {
             .iter()
             .map(|target| contents.get(&target.content).copied())
             .collect();
+        let mut dues = Dues {
+            first: BTreeMap::new(),
+            targets: &snapshot.targets,
+            found: Vec::new(),
+        };
         for (target, slot) in snapshot.targets.iter().zip(&slots) {
             if let Some(slot) = slot {
+                dues.first
+                    .extend(pool.starts.get(*slot).map(|due| (*slot, due)));
                 pool.restore_target(*slot, target);
             }
         }
-        let added = pool.restore_services(now, snapshot, &slots);
+        let added = pool.restore_services(now, snapshot, &slots, &mut dues);
+        for (slot, due) in dues.found {
+            match pool.starts.get(slot) {
+                Some(_) => pool.ask_by(slot, due),
+                None => pool.starts.set(slot, Some(due)),
+            }
+        }
         pool.restore_journal(snapshot, &added);
         pool.begin(now);
         Ok(pool)
@@ -238,15 +286,18 @@ impl<P: Clone + Ord> Pool<P> {
         now: Duration,
         snapshot: &PoolSnapshot,
         slots: &[Option<u32>],
+        dues: &mut Dues<'_>,
     ) -> BTreeSet<(ServiceKey, DestinationKey)> {
         let mut old: BTreeMap<ServiceKey, &ServiceSnapshot> =
             snapshot.services.iter().map(|it| (it.key.0, it)).collect();
         let mut added = BTreeSet::new();
-        let mut dues = Vec::new();
         for service in &mut self.services {
             let key = service.key();
             let Some(old) = old.remove(&key) else {
-                added.extend(service.servers.iter().map(|it| (key, it.key())));
+                for server in &service.servers {
+                    added.insert((key, server.key()));
+                    dues.add_new(server);
+                }
                 continue;
             };
             service.quorum = old.quorum;
@@ -258,9 +309,11 @@ impl<P: Clone + Ord> Pool<P> {
             let mut servers: BTreeMap<DestinationKey, &ServerSnapshot> =
                 old.servers.iter().map(|it| (it.key.0, it)).collect();
             for server in &mut service.servers {
-                match servers.remove(&server.key()) {
-                    Some(old) => old.restore(server, slots, &snapshot.targets, &mut dues),
-                    None => drop(added.insert((key, server.key()))),
+                if let Some(old) = servers.remove(&server.key()) {
+                    old.restore(server, slots, dues);
+                } else {
+                    added.insert((key, server.key()));
+                    dues.add_new(server);
                 }
             }
             let drain = service.config.drain;
@@ -298,12 +351,6 @@ impl<P: Clone + Ord> Pool<P> {
                     is_draining: drain.is_some(),
                 };
                 self.departed.insert((*service, *server), departed);
-            }
-        }
-        for (slot, due) in dues {
-            match self.starts.get(slot) {
-                Some(_) => self.starts.bring_forward(slot, due),
-                None => self.starts.set(slot, Some(due)),
             }
         }
         added
@@ -357,6 +404,7 @@ impl ServerSnapshot {
             failures: check.failures,
             successes: check.successes,
             report: check.report,
+            weighs: check.check.weighs(),
         };
         Self {
             key: ServerId(server.key()),
@@ -386,14 +434,8 @@ impl ServerSnapshot {
     }
 
     /// Restores a server. `slots` has the slots of the snapshot's targets; a changed check takes
-    /// over the verdict of the one that it replaces, and is due no later, as `dues` says.
-    fn restore<P>(
-        &self,
-        server: &mut ServerState<P>,
-        slots: &[Option<u32>],
-        targets: &[TargetSnapshot],
-        dues: &mut Vec<(u32, Duration)>,
-    ) {
+    /// over the verdict of the one that it replaces.
+    fn restore<P>(&self, server: &mut ServerState<P>, slots: &[Option<u32>], dues: &mut Dues<'_>) {
         let weight = |weight: Option<u32>| weight.and_then(|it| Weight::new(it).ok());
         server.operator = self.operator;
         server.weight = weight(self.weight);
@@ -410,34 +452,31 @@ impl ServerSnapshot {
         server.counters = self.counters;
 
         let slot_of = |check: &CheckSnapshot| slots.get(check.target as usize).copied().flatten();
-        let mut old: Vec<Option<&CheckSnapshot>> = self.checks.iter().map(Some).collect();
-        let same: Vec<Option<&CheckSnapshot>> = server
-            .checks
-            .iter()
-            .map(|check| {
-                let is_same = |old: &&mut Option<&CheckSnapshot>| {
-                    old.is_some_and(|old| slot_of(old) == Some(check.target))
-                };
-                old.iter_mut().find(is_same)?.take()
-            })
-            .collect();
-        let mut changed = old.into_iter().flatten();
-        for (check, same) in server.checks.iter_mut().zip(same) {
-            if let Some(old) = same {
-                check.verdict = old.verdict;
-                check.unchecked = old.unchecked;
-                check.is_presumed = old.is_presumed;
-                check.failures = old.failures;
-                check.successes = old.successes;
-                check.report = old.report;
-            } else if let Some(old) = changed.next() {
-                check.replace(old.verdict, old.report);
-                let target = targets.get(old.target as usize);
-                dues.extend(target.and_then(|it| it.due).map(|due| (check.target, due)));
-            } else if self.operator == Operator::Maintenance {
-                check.forget();
-            } else if self.health == Verdict::Up {
-                check.replace(Verdict::Up, None);
+        let origins = origins(
+            &self.checks,
+            &server.checks,
+            |old, check| slot_of(old) == Some(check.target),
+            |old, check| old.weighs == check.check.weighs(),
+        );
+        for (check, origin) in server.checks.iter_mut().zip(origins) {
+            dues.add(check.target, &origin);
+            match origin {
+                Origin::Same(old) => {
+                    check.verdict = old.verdict;
+                    check.unchecked = old.unchecked;
+                    check.is_presumed = old.is_presumed;
+                    check.failures = old.failures;
+                    check.successes = old.successes;
+                    check.report = old.report;
+                }
+                Origin::Replaces(old) => check.replace(old.verdict, old.report),
+                Origin::New | Origin::Displaces(_) => {
+                    if self.operator == Operator::Maintenance {
+                        check.forget();
+                    } else if self.health == Verdict::Up {
+                        check.replace(Verdict::Up, None);
+                    }
+                }
             }
         }
     }
@@ -619,6 +658,35 @@ mod tests {
         assert!(two.poll_timeout() <= Some(due));
         let down = two.explain(&service(), &server(2)).unwrap();
         assert_eq!(down.health, Verdict::Down);
+    }
+
+    #[test]
+    fn a_service_that_the_successor_adds_to_known_servers_has_them_soon() {
+        let rarely = |mut config: Config<&'static str>| {
+            for service in &mut config.services {
+                service.checks[0].interval = 600 * SECOND;
+                service.checks[0].initial = Initial::AsKernel;
+            }
+            config
+        };
+        let mut one =
+            Pool::new(Duration::ZERO, rarely(config("connect")), &Table::default()).unwrap();
+        let now = 10 * SECOND;
+        run(&mut one, now, &[]);
+        let mut with_another = config("connect");
+        let mut another = with_another.services[0].clone();
+        another.service.key = ServiceKey::tcp(([192, 0, 2, 1], 443));
+        another.sorry_server = None;
+        with_another.services.push(another);
+        let snapshot = one.snapshot(now, identify);
+        let mut two = Pool::restore(now, rarely(with_another), &snapshot, identify).unwrap();
+        run(&mut two, now + 2 * SECOND, &[]);
+        let found = two
+            .wanted()
+            .iter()
+            .map(|it| it.destinations.len())
+            .collect::<Vec<_>>();
+        assert_eq!(found, [3, 3]);
     }
 
     #[test]

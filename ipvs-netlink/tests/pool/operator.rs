@@ -1,6 +1,9 @@
 //! Drain, maintenance and weights by the operator.
 
-use ipvs_netlink::pool::{Check, Initial, Operator, Out, UnknownServer, Usage};
+use ipvs_netlink::{
+    ServiceKey,
+    pool::{Check, Initial, Operator, Out, PoolChange, UnknownServer, Usage},
+};
 
 use crate::host::*;
 
@@ -156,4 +159,44 @@ fn a_drained_server_that_is_inhibited_stays_with_weight_0() {
         .set_operator(host.now, &web(), &key(1), Operator::Drain)
         .unwrap();
     assert_eq!(host.wanted(), [(1, 0), (2, 1)]);
+}
+
+/// A host whose two services check server 1 every ten minutes, with all probes just made.
+fn host_of_two_services() -> Host {
+    let check = || Check {
+        interval: s(600.0),
+        ..plain()
+    };
+    let mut other = service(check(), &[1]);
+    other.service.key = ServiceKey::tcp(([192, 0, 2, 1], 443));
+    let mut host = Host::new(config(vec![service(check(), &[1]), other]), |_| good());
+    host.run_until(s(5.0));
+    host
+}
+
+#[test]
+fn resumed_checks_are_due_at_once_although_another_service_has_them_too() {
+    let mut host = host_of_two_services();
+    host.pool.set_suspended(host.now, &web(), true).unwrap();
+    host.run_until(s(10.0));
+    assert_eq!(host.starts(1).len(), 1);
+    host.set_reply(|_| bad());
+    host.pool.set_suspended(host.now, &web(), false).unwrap();
+    host.run_until(s(10.1));
+    assert_eq!(host.time_of(PoolChange::ServerDown(key(1))), s(10.001));
+}
+
+#[test]
+fn a_server_returns_from_maintenance_at_once_although_another_service_checks_it() {
+    let mut host = host_of_two_services();
+    let set = |host: &mut Host, operator| {
+        let (now, pool) = (host.now, &mut host.pool);
+        pool.set_operator(now, &web(), &key(1), operator).unwrap();
+    };
+    set(&mut host, Operator::Maintenance);
+    host.run_until(s(10.0));
+    assert_eq!(host.wanted(), []);
+    set(&mut host, Operator::Ready);
+    host.run_until(s(10.1));
+    assert_eq!(host.wanted(), [(1, 1)]);
 }

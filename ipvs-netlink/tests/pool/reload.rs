@@ -1,6 +1,12 @@
 //! Changes of the configuration.
 
-use ipvs_netlink::pool::{Check, Config, FailureKind, Initial, Outcome, PoolChange};
+use ipvs_netlink::{
+    ServiceKey,
+    pool::{
+        Check, Config, Effect, FailureKind, Initial, Outcome, PoolChange, VirtualServer,
+        WeightReport,
+    },
+};
 
 use crate::host::*;
 
@@ -310,4 +316,105 @@ fn a_last_answer_is_kept() {
     host.reload(config(vec![service(every(2.0), &[7])]));
     let explanation = host.pool.explain(&web(), &key(1)).unwrap();
     assert_eq!(explanation.checks[0].last.as_ref().unwrap().at, s(0.1));
+}
+
+/// The service of another port, with servers 1 to 3 and the check.
+fn another_service(check: Check<&'static str>) -> VirtualServer<&'static str> {
+    let mut other = service(check, &[1, 1, 1]);
+    other.service.key = ServiceKey::tcp(([192, 0, 2, 1], 443));
+    other
+}
+
+#[test]
+fn a_service_added_to_servers_that_others_check_has_them_soon() {
+    let check = || Check {
+        initial: Initial::AsKernel,
+        spread: Some(s(1.0)),
+        ..every(600.0)
+    };
+    let web = || service(check(), &[1, 1, 1]);
+    let mut host = Host::new(config(vec![web()]), |_| good());
+    host.run_until(s(5.0));
+    let mut another = another_service(check());
+    another.sorry_server = Some(sorry());
+    host.reload(config(vec![web(), another]));
+    host.run_until(s(6.1));
+    let wanted = host.pool.wanted();
+    assert_eq!(wanted.len(), 2);
+    for service in wanted {
+        let hosts = service.destinations.iter().map(|it| it.key);
+        assert_eq!(hosts.collect::<Vec<_>>(), [1, 2, 3].map(key));
+    }
+}
+
+#[test]
+fn a_changed_check_that_others_have_is_due_no_later_than_the_one_before() {
+    let other = || {
+        another_service(Check {
+            port: Some(81),
+            ..every(600.0)
+        })
+    };
+    let web = |port| {
+        let check = Check {
+            port: Some(port),
+            fast_interval: Some(s(10.0)),
+            spread: Some(s(10.0)),
+            ..every(10.0)
+        };
+        service(check, &[1])
+    };
+    let mut host = Host::new(config(vec![web(80), other()]), |_| good());
+    host.run_until(s(15.0));
+    let before = host.starts(1);
+    host.reload(config(vec![web(81), other()]));
+    host.run_until(s(30.0));
+    let last = host.made.iter().rfind(|made| made.address.port() == 80);
+    let last = last.unwrap().at;
+    let probes = host.starts(1);
+    assert!(probes.len() > before.len());
+    let next = probes[before.len()];
+    assert!(next <= last + s(10.002), "{next:?} after {last:?}");
+}
+
+#[test]
+fn a_check_that_only_lowered_a_weight_takes_no_server_out_when_it_goes() {
+    let weighing = Check {
+        port: Some(81),
+        effect: Effect::Weigh(WeightReport::Add(-1)),
+        ..every(1.0)
+    };
+    let with = |checks: Vec<Check<&'static str>>| {
+        let mut service = service(plain(), &[5, 5]);
+        service.checks = checks;
+        config(vec![service])
+    };
+    let mut host = Host::new(with(vec![weighing, every(1.0)]), |made| {
+        if made.address.port() == 81 && made.host() == 1 {
+            bad()
+        } else {
+            good()
+        }
+    });
+    host.run_until(s(0.5));
+    assert_eq!(host.wanted(), [(1, 4), (2, 5)]);
+    // The check that takes out is another one, at the place of the one that weighed.
+    let changed = || Check {
+        port: Some(82),
+        ..every(1.0)
+    };
+    host.reload(with(vec![changed()]));
+    assert_eq!(host.wanted(), [(1, 5), (2, 5)]);
+
+    // Alone as well.
+    let weighing = Check {
+        port: Some(81),
+        effect: Effect::Weigh(WeightReport::Add(-1)),
+        ..every(1.0)
+    };
+    host.reload(with(vec![weighing]));
+    host.run_until(s(2.5));
+    assert_eq!(host.wanted(), [(1, 4), (2, 5)]);
+    host.reload(with(vec![changed()]));
+    assert_eq!(host.wanted(), [(1, 5), (2, 5)]);
 }
