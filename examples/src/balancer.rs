@@ -490,14 +490,15 @@ impl Balancer {
         }
     }
 
-    /// After a stall, lets the probes read the answers that have arrived, before time limits count.
-    /// It ends when a turn of the runtime brings no more results; a turn polls sockets after tasks,
-    /// so it takes two.
+    /// After a stall, and at each time limit, lets the probes read the answers that have arrived,
+    /// and report what their own deadlines mean, before time limits count. It ends when a turn of
+    /// the runtime brings no more results; a turn polls sockets after tasks, so it takes two.
     async fn drain_probes(&mut self) {
-        let Some(due) = self.pool.poll_timeout() else {
-            return;
-        };
-        if self.now().saturating_sub(due) < LATE {
+        let now = self.now();
+        let is_late = |due: Duration| now.saturating_sub(due) >= LATE;
+        if !self.pool.poll_timeout().is_some_and(is_late)
+            && self.pool.next_time_limit().is_none_or(|limit| limit > now)
+        {
             return;
         }
         let mut idle = 0;

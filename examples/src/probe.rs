@@ -40,7 +40,11 @@ mod tcp;
 mod tls;
 mod udp;
 
-use std::{io, net::SocketAddr, time::Instant};
+use std::{
+    io,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
 
 use ipvs_netlink::pool::{FailureKind, Outcome};
 
@@ -111,6 +115,15 @@ async fn within(
         Ok(Ok(outcome) | Err(outcome)) => outcome,
         Err(_) => late(),
     }
+}
+
+/// When silence is a result: a moment before the deadline, at which the attempt would fail.
+fn before(deadline: Instant) -> Instant {
+    const MOMENT: Duration = Duration::from_millis(50);
+    let left = deadline.saturating_duration_since(Instant::now());
+    deadline
+        .checked_sub(MOMENT.min(left / 10))
+        .unwrap_or(deadline)
 }
 
 /// The failure of an attempt whose limit has passed.

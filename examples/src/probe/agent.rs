@@ -6,7 +6,7 @@ use ipvs_netlink::pool::{FailureKind, Outcome, WeightReport};
 use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::{Bytes, Source, closed, within};
+use super::{Bytes, Source, before, closed, within};
 
 /// The longest line that is read, in bytes.
 const LONGEST: u64 = 1024;
@@ -31,7 +31,7 @@ pub struct Agent {
 
 impl Agent {
     pub(super) async fn ask(&self, target: SocketAddr, deadline: Instant) -> Outcome {
-        match within(deadline, self.attempt(target)).await {
+        match within(before(deadline), self.attempt(target)).await {
             Outcome::Failure(failure) if failure.kind != FailureKind::Reported => {
                 Outcome::LocalFailure(format!("no answer of the agent: {}", failure.text).into())
             }

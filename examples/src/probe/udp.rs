@@ -1,14 +1,11 @@
 //! A UDP datagram.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{net::SocketAddr, time::Instant};
 
 use ipvs_netlink::pool::Outcome;
 use serde::{Deserialize, Deserializer};
 
-use super::{BytePattern, Bytes, Source, excerpt, source::refusal, wrong};
+use super::{BytePattern, Bytes, Source, before, excerpt, source::refusal, wrong};
 
 /// A UDP datagram, and perhaps its answer.
 ///
@@ -104,13 +101,4 @@ impl Udp {
             format!("an answer of {length} bytes").into(),
         ))
     }
-}
-
-/// When silence becomes a success: a moment before the deadline, at which the attempt would fail.
-fn before(deadline: Instant) -> Instant {
-    const MOMENT: Duration = Duration::from_millis(50);
-    let left = deadline.saturating_duration_since(Instant::now());
-    deadline
-        .checked_sub(MOMENT.min(left / 10))
-        .unwrap_or(deadline)
 }

@@ -9,8 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ipvs_netlink::pool::{FailureKind, Outcome, WeightReport};
-use vrrp_examples::probe::{Agent, Bytes, Probe, Source, Tcp, probe};
+use ipvs_netlink::{
+    Destination, DestinationKey, ForwardingMethod, Scheduler, Service, ServiceKey,
+    pool::{Check, Config, FailureKind, Initial, Outcome, RealServer, VirtualServer, WeightReport},
+};
+use vrrp_examples::{
+    balancer::{Balancer, Options},
+    probe::{Agent, Bytes, Probe, Source, Tcp, probe},
+};
 use vrrp_lab::{Host, Lan};
 
 mod forms;
@@ -261,4 +267,43 @@ fn an_agent_without_a_proper_answer_changes_nothing() {
         probe(&attempt, at("192.0.2.2:5000"), Instant::now() + LIMIT).await
     });
     assert_local(&outcome, "no answer of the agent: Connection refused");
+}
+
+#[test]
+fn a_silent_agent_takes_no_server_down() {
+    // The kernel accepts the connections, and nothing answers.
+    let agent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let key = DestinationKey::new(agent.local_addr().unwrap());
+    let server = Destination::new(key, ForwardingMethod::Masquerade);
+    let service = Service::new(ServiceKey::tcp(([127, 0, 0, 1], 9)), Scheduler::RR);
+    let mut service = VirtualServer::new(service);
+    service.servers.push(RealServer::new(server));
+    service.checks.push(Check {
+        interval: Duration::from_millis(1),
+        time_limit: Duration::from_millis(100),
+        fall: 1,
+        initial: Initial::Up,
+        ..Check::new(Probe::Agent(Agent::default()))
+    });
+    let config = Config {
+        services: vec![service],
+        ..Config::default()
+    };
+    let options = Options {
+        // Nothing but the time limits wakes the balancer.
+        interval: Duration::from_secs(3600),
+        dry_run: true,
+        ..Options::default()
+    };
+    let counters = block_on(async {
+        let mut balancer = Balancer::open(config, options).await.unwrap();
+        let end = Instant::now() + LIMIT;
+        while balancer.pool().counters().local_failures < 20 && Instant::now() < end {
+            let moment = Duration::from_secs(3);
+            drop(tokio::time::timeout(moment, balancer.next()).await);
+        }
+        balancer.pool().counters()
+    });
+    assert!(counters.local_failures >= 20, "{counters:?}");
+    assert_eq!((counters.failures, counters.time_limits), (0, 0));
 }

@@ -231,9 +231,17 @@ impl<P: Clone + Ord> Pool<P> {
         } else {
             None
         };
-        let others = [self.limits.first(), self.steps.first()];
-        let others = others.into_iter().flatten().map(|(at, _)| at);
+        let steps = self.steps.first().map(|(at, _)| at);
+        let others = [self.next_time_limit(), steps];
+        let others = others.into_iter().flatten();
         others.chain(starts).min()
+    }
+
+    /// The end of the first time limit of a probe under way. A host that is late for it looks for
+    /// results once more before it calls [`handle_timeout`](Self::handle_timeout).
+    #[must_use]
+    pub fn next_time_limit(&self) -> Option<Duration> {
+        self.limits.first().map(|(at, _)| at)
     }
 
     /// The next event.
