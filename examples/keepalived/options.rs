@@ -24,7 +24,7 @@ pub(crate) struct Options {
         default_value = "/etc/keepalived/keepalived.conf"
     )]
     pub(crate) file: PathBuf,
-    /// Check the configuration and exit: status 0, 2, 5 or 6 as in keepalived. The complaints
+    /// Check the configuration and exit: status 0, 2, 4, 5 or 6 as in keepalived. The complaints
     /// go to the file, if one is named; `-` stands for standard output.
     #[arg(short = 't', long = "config-test", num_args = 0..=1, value_name = "FILE", default_missing_value = "-")]
     pub(crate) test: Option<PathBuf>,
@@ -94,7 +94,7 @@ pub(crate) struct Options {
     /// Without effect: each line is written at once.
     #[arg(long)]
     pub(crate) flush_log_file: bool,
-    /// The permissions that new files do not get, as an octal number.
+    /// The file mode creation mask, in octal.
     #[arg(short = 'u', long, value_name = "MASK")]
     pub(crate) umask: Option<String>,
     /// Without effect: addresses are removed at SIGTERM in any case.

@@ -145,6 +145,7 @@ fn kind(path: &str) -> Option<Kind> {
         // The test names the phrases.
         "rs" if path != "lab/tests/prose.rs" && path != "prose.rs" => Some(Kind::Rust),
         "md" => Some(Kind::Markdown),
+        "txt" if path.ends_with("help.txt") => Some(Kind::Markdown),
         "toml" | "yml" | "sh" => Some(Kind::Hash),
         _ => None,
     }

@@ -87,7 +87,6 @@
 //! Actives that meet after a partition end with an announcement of the winner, whichever is
 //! received first: an Active that yields advertises one last time ([`Config::advertise_on_yield`]).
 
-#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]

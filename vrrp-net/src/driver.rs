@@ -127,8 +127,9 @@ const RECORDS: usize = 8;
 ///
 /// The driver is one descriptor ([`AsFd`], an epoll inside), the same from [`new`](Self::new) to
 /// the end. Wait until it is readable or the [`timeout`](Self::timeout) is over, call
-/// [`turn`](Self::turn), which never waits, then read the [notifications](Self::next_notification).
-/// Other calls may come in between, from the same thread; what they cause is done in the next turn.
+/// [`turn`](Self::turn), then read the [notifications](Self::next_notification). A turn waits for
+/// no packet, and for the answer of a busy kernel only a few milliseconds. Other calls may come in
+/// between, from the same thread; what they cause is done in the next turn.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd;

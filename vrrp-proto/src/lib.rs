@@ -26,7 +26,6 @@
 //! 2. [`LocalRouter::check`]: source a unicast address and not our own, destination or peer, VRID,
 //!    version configured, authentication, interval, owner, address list.
 
-#![cfg_attr(docsrs, feature(doc_cfg))]
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![forbid(unsafe_code)]
