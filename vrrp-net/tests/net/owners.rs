@@ -194,6 +194,17 @@ fn the_owner_is_accepted(
     stand_in: impl FnOnce(&mut RouterConfig),
     owner: impl FnOnce(&mut RouterConfig),
 ) {
+    the_owner_is_accepted_after(base, stand_in, owner, |_, one| one);
+}
+
+/// As [`the_owner_is_accepted`], after something has happened to the stand-in, which may have
+/// another driver by then.
+fn the_owner_is_accepted_after(
+    base: RouterConfig,
+    stand_in: impl FnOnce(&mut RouterConfig),
+    owner: impl FnOnce(&mut RouterConfig),
+    happening: impl FnOnce(&Host, DriverThread) -> DriverThread,
+) {
     let (_lan, [r1, r2]) = lan_of::<2>();
     filter_strictly(&r1);
     let (mut ours, mut theirs) = (base.clone(), base);
@@ -206,6 +217,7 @@ fn the_owner_is_accepted(
         matches!(event, DriverEvent::StateChanged(change) if change.to == State::Active)
             .then_some(())
     });
+    let one = happening(&r1, one);
     let (two, two_id) = DriverThread::with_router(r2.namespace(), theirs);
     two.wait_for_state(two_id, State::Active);
     let source: IpAddr =
@@ -301,6 +313,16 @@ fn p_08_an_owner_is_accepted_with_authentication() {
         mode: HmacMode::Enforce,
     });
     the_owner_is_accepted(config, |_| {}, |_| {});
+}
+
+#[test]
+fn p_08_an_owner_is_accepted_after_the_driver_of_its_stand_in_was_replaced() {
+    let replaced = |host: &Host, one: DriverThread| {
+        let one = DriverThread::take_over(host.namespace(), one.hand_over());
+        one.with(|_| ());
+        one
+    };
+    the_owner_is_accepted_after(of_r2(), |_| {}, |_| {}, replaced);
 }
 
 #[test]
