@@ -443,6 +443,19 @@ impl Router {
     }
 }
 
+impl RouterConfig {
+    /// Validates the configuration without a driver and without privileges, so that a program can
+    /// refuse a file before it changes anything. Only [`Driver::add`](super::Driver::add) can find
+    /// another router of the same interface, family and VRID (S-01), and a lack of capabilities.
+    ///
+    /// # Errors
+    ///
+    /// The unusable field, as from [`Driver::add`](super::Driver::add).
+    pub fn validate(&self) -> Result<(), Error> {
+        check(self, &Authenticator::new(&self.authentication))
+    }
+}
+
 /// Whether a router could have this configuration.
 fn check(config: &RouterConfig, authenticator: &Authenticator) -> Result<(), Error> {
     config.check()?;

@@ -332,6 +332,7 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
     host.namespace().run(|| {
         let mut driver = Driver::new().unwrap();
         let mut refuse = |config: RouterConfig, text: &str| {
+            assert_eq!(config.validate().unwrap_err().to_string(), text);
             assert_eq!(driver.add(config).unwrap_err().to_string(), text);
         };
         let with = |change: &dyn Fn(&mut RouterConfig)| {
@@ -409,11 +410,12 @@ fn a_configuration_that_is_not_usable_is_refused_with_the_field() {
         );
         let mut no_link_local = router(Family::Ipv6, 100);
         no_link_local.addresses.reverse();
-        assert!(matches!(
-            driver.add(no_link_local),
-            Err(Error::Advertisement(_))
-        ));
+        let early = no_link_local.validate().err();
+        for refused in [early, driver.add(no_link_local).err()] {
+            assert!(matches!(refused, Some(Error::Advertisement(_))));
+        }
 
+        router(Family::Ipv4, 100).validate().unwrap();
         driver.add(router(Family::Ipv4, 100)).unwrap();
         let twice = driver.add(router(Family::Ipv4, 200)).unwrap_err();
         assert_eq!(
