@@ -76,11 +76,10 @@ impl File {
                 complain(&error.to_string(), place(&text, service))
             })
             .collect();
-        for router in &file.routers {
-            if let Err(error) = virtual_routers::config(router) {
-                let message = format!("router {}: {error}", router.vrid);
-                complaints.push(complain(&message, place(&text, "[[routers]]")));
-            }
+        for (number, message) in virtual_routers::mistakes(&file.routers) {
+            let header = text.match_indices("[[routers]]").nth(number);
+            let span = header.map(|(start, word)| start..start + word.len());
+            complaints.push(complain(&message, span));
         }
         for announce in &file.announce {
             if !file.services.iter().any(|it| it.key() == announce.service) {

@@ -292,30 +292,46 @@ impl Program {
     fn reload(&mut self) {
         let _ = NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
-        let result = read(&self.path).map_err(Failure::from).and_then(|file| {
-            self.balancer.reconfigure(file.pool())?;
-            self.balancer.set_interval(file.interval);
-            self.notify.set_command(&file.notify)?;
-            if file.state != self.file.state {
-                // A new state file has no state of this run yet.
-                self.saved = SavedState::default();
+        match read(&self.path) {
+            Ok(file) => {
+                self.apply(file);
+                self.report_line(format!("read {}", self.path.display()));
             }
-            if !self.dry_run {
-                self.routers.reconfigure(&file.routers)?;
-                if file.announce != self.file.announce {
-                    self.announcer.withdraw();
-                    self.announcer = Announcer::new(file.announce.clone())?;
-                }
-            }
-            self.file = file;
-            Ok(())
-        });
-        match result {
-            Ok(()) => self.report_line(format!("read {}", self.path.display())),
-            Err(failure) => tracing::error!("nothing changes: {failure}"),
+            Err(mistakes) => tracing::error!("nothing changes: {mistakes}"),
         }
         self.set_daemon();
         let _ = sd_notify::notify(&[NotifyState::Ready]);
+    }
+
+    /// Applies a file without mistakes. What the system refuses then is logged, and does not keep
+    /// the rest from being applied; the next reading tries it again.
+    fn apply(&mut self, file: File) {
+        let mut results = Vec::new();
+        if !self.dry_run {
+            results.push(self.routers.reconfigure(&file.routers));
+            if file.announce != self.file.announce {
+                self.announcer.withdraw();
+                let announcer = Announcer::new(file.announce.clone());
+                results.push(
+                    announcer
+                        .map(|it| self.announcer = it)
+                        .map_err(Failure::from),
+                );
+            }
+        }
+        let command = self.notify.set_command(&file.notify);
+        results.push(command.map_err(|error| format!("notify: {error}").into()));
+        let pool = self.balancer.reconfigure(file.pool());
+        results.push(pool.map_err(Failure::from));
+        self.balancer.set_interval(file.interval);
+        if file.state != self.file.state {
+            // A new state file has no state of this run yet.
+            self.saved = SavedState::default();
+        }
+        self.file = file;
+        for refusal in results.into_iter().filter_map(Result::err) {
+            tracing::error!("not applied: {refusal}");
+        }
     }
 
     /// Begins the end: first the routers resign.

@@ -1,6 +1,6 @@
 //! The virtual routers: the driver of vrrp-net inside tokio, which tracks the pool as an object.
 
-use std::{future::pending, net::IpAddr, time::Duration};
+use std::{collections::HashSet, future::pending, net::IpAddr, time::Duration};
 
 use ipvs_netlink::{DaemonState, InterfaceName, SyncDaemon, pool::Level};
 use serde::{Deserialize, Deserializer, de};
@@ -83,8 +83,8 @@ fn interface<'de, D: Deserializer<'de>>(deserializer: D) -> Result<InterfaceName
 /// The virtual routers of a file; there may be none.
 #[derive(Debug)]
 pub struct Routers {
-    driver: Option<AsyncDriver>,
-    quorum: Option<ObjectId>,
+    /// The driver, and its object for the quorum.
+    driver: Option<(AsyncDriver, ObjectId)>,
     running: Vec<(Router, RouterId)>,
 }
 
@@ -105,7 +105,6 @@ impl Routers {
     pub const fn none() -> Self {
         Self {
             driver: None,
-            quorum: None,
             running: Vec::new(),
         }
     }
@@ -114,65 +113,61 @@ impl Routers {
     ///
     /// # Errors
     ///
-    /// As for [`start`](Self::start).
+    /// As for [`start`](Self::start). A mistake changes nothing. After a refusal of the system,
+    /// some routers are as before or are missing; another call tries again.
     pub fn reconfigure(&mut self, routers: &[Router]) -> Result<(), Failure> {
+        let mistakes: Vec<_> = mistakes(routers).into_iter().map(|(_, it)| it).collect();
+        if !mistakes.is_empty() {
+            return Err(mistakes.join("; ").into());
+        }
+        let with_config = |router| Ok((router, config(router)?, weight(router)?));
+        let wanted: Result<Vec<_>, Failure> = routers.iter().map(with_config).collect();
+        let wanted = wanted?;
         if self.driver.is_none() && !routers.is_empty() {
             let mut driver = Driver::new()?;
             let quorum = Object::new("quorum", Kind::Check(Check::EACH));
-            self.quorum = Some(driver.add_object(quorum, Watch::Host)?);
-            self.driver = Some(AsyncDriver::new(driver)?);
+            let quorum = driver.add_object(quorum, Watch::Host)?;
+            self.driver = Some((AsyncDriver::new(driver)?, quorum));
         }
-        let Some(driver) = self.driver.as_mut().map(AsyncDriver::get_mut) else {
+        let Some((driver, quorum)) = &mut self.driver else {
             return Ok(());
         };
+        let (driver, quorum) = (driver.get_mut(), *quorum);
+        let mut result = dissolve_if_owners_change(driver, &self.running, routers);
         let mut running = Vec::new();
         for (router, id) in self.running.drain(..) {
-            let other = routers.iter().find(|other| {
-                let only_fsm = Router {
-                    priority: router.priority,
-                    interval: router.interval,
-                    preempt: router.preempt,
-                    ..(*other).clone()
-                };
-                only_fsm == router
-            });
-            match other {
-                Some(other) => {
-                    driver.reconfigure(id, config(other)?.fsm)?;
-                    running.push((other.clone(), id));
-                }
-                None => driver.remove(id)?,
-            }
+            let next = wanted.iter().find(|(next, ..)| router.continues_as(next));
+            let Some((next, config, _)) = next else {
+                result = result.and(driver.remove(id));
+                continue;
+            };
+            let changed = driver.reconfigure(id, config.fsm);
+            let now = match &changed {
+                Ok(()) => (*next).clone(),
+                Err(_) => router,
+            };
+            running.push((now, id));
+            result = result.and(changed);
         }
-        for router in routers {
-            if running.iter().any(|(other, _)| other == router) {
+        for (router, mut config, weight) in wanted {
+            if running.iter().any(|(other, _)| other.continues_as(router)) {
                 continue;
             }
-            let mut config = config(router)?;
-            if let Some(object) = self.quorum {
-                let points = router.quorum_weight.map(Weight::points).transpose()?;
-                let weight = points.unwrap_or(Weight::FAULT);
-                config.tracking = vec![TrackRef {
-                    weight: Some(weight),
-                    ..TrackRef::of(object)
-                }];
+            config.tracking = vec![TrackRef {
+                weight: Some(weight),
+                ..TrackRef::of(quorum)
+            }];
+            match driver.add(config) {
+                Ok(id) => running.push((router.clone(), id)),
+                Err(error) => result = result.and(Err(error)),
             }
-            running.push((router.clone(), driver.add(config)?));
         }
         // In the order of the file, because its first router leads.
-        let place = |router: &Router| routers.iter().position(|it| it == router);
+        let place = |router: &Router| routers.iter().position(|it| router.continues_as(it));
         running.sort_by_key(|(router, _)| place(router));
+        let members = running.iter().map(|(_, id)| *id).collect();
         self.running = running;
-        let members: Vec<_> = self.running.iter().map(|(_, id)| *id).collect();
-        let group = SyncGroup::new("all", members);
-        let existing = driver.groups().next().map(|(id, _)| id);
-        match (existing, self.running.len()) {
-            (Some(id), 2..) => driver.reconfigure_group(id, group)?,
-            (Some(id), _) => drop(driver.remove_group(id)?),
-            (None, 2..) => drop(driver.add_group(group)?),
-            (None, _) => {}
-        }
-        Ok(())
+        Ok(result.and(join(driver, members))?)
     }
 
     /// Waits for the next notification; `None` once all routers are stopped. It is cancel-safe.
@@ -182,7 +177,7 @@ impl Routers {
     /// As for [`Driver::turn`].
     pub async fn next(&mut self) -> Result<Option<Notification>, Error> {
         match &mut self.driver {
-            Some(driver) => driver.next().await,
+            Some((driver, _)) => driver.next().await,
             None => pending().await,
         }
     }
@@ -198,16 +193,16 @@ impl Routers {
             Level::Down => Report::Down,
             Level::Unknown => return Ok(()),
         };
-        match (&mut self.driver, self.quorum) {
-            (Some(driver), Some(quorum)) => driver.get_mut().report(quorum, report),
-            _ => Ok(()),
+        match &mut self.driver {
+            Some((driver, quorum)) => driver.get_mut().report(*quorum, report),
+            None => Ok(()),
         }
     }
 
     /// Begins to stop: each Active resigns. Returns whether there is anything to wait for.
     #[must_use]
     pub fn stop(&self) -> bool {
-        if let Some(driver) = &self.driver {
+        if let Some((driver, _)) = &self.driver {
             driver.get_ref().handle().stop();
         }
         self.driver.is_some()
@@ -229,9 +224,10 @@ impl Routers {
     /// The lines about the routers for the page.
     #[must_use]
     pub fn lines(&self) -> Vec<RouterLine> {
-        let Some(driver) = self.driver.as_ref().map(AsyncDriver::get_ref) else {
+        let Some((driver, _)) = &self.driver else {
             return Vec::new();
         };
+        let driver = driver.get_ref();
         let lines = self.running.iter().filter_map(|(router, id)| {
             let view = driver.get(*id)?;
             let explanation = driver.explain(*id)?;
@@ -255,12 +251,100 @@ pub fn changes_state(notification: &Notification) -> bool {
     matches!(notification.event, DriverEvent::StateChanged(_))
 }
 
-/// The configuration of the driver for a router of a file.
-///
-/// # Errors
-///
-/// A text that names the wrong value.
-pub fn config(router: &Router) -> Result<RouterConfig, Failure> {
+impl Router {
+    /// Whether a router of another file is this one with other settings of the election, which
+    /// change without a new one.
+    fn continues_as(&self, next: &Self) -> bool {
+        let next = Self {
+            priority: self.priority,
+            interval: self.interval,
+            preempt: self.preempt,
+            ..next.clone()
+        };
+        next == *self
+    }
+
+    /// Whether it owns its addresses (AMB-25).
+    const fn is_owner(&self) -> bool {
+        Priority::new(self.priority).is_owner()
+    }
+}
+
+/// Dissolves the sync group if a member becomes the owner of its addresses or stops being it: a
+/// group cannot mix owners and others, and members change one after the other.
+fn dissolve_if_owners_change(
+    driver: &mut Driver,
+    running: &[(Router, RouterId)],
+    routers: &[Router],
+) -> Result<(), Error> {
+    let changes = running.iter().any(|(router, _)| {
+        let next = routers.iter().find(|next| router.continues_as(next));
+        next.is_some_and(|next| next.is_owner() != router.is_owner())
+    });
+    let existing = driver.groups().next().map(|(id, _)| id);
+    if changes && let Some(group) = existing {
+        driver.remove_group(group)?;
+    }
+    Ok(())
+}
+
+/// Makes one sync group of all routers.
+fn join(driver: &mut Driver, members: Vec<RouterId>) -> Result<(), Error> {
+    let existing = driver.groups().next().map(|(id, _)| id);
+    let count = members.len();
+    let group = SyncGroup::new("all", members);
+    match (existing, count) {
+        (Some(id), 2..) => driver.reconfigure_group(id, group)?,
+        (Some(id), _) => drop(driver.remove_group(id)?),
+        (None, 2..) => drop(driver.add_group(group)?),
+        (None, _) => {}
+    }
+    Ok(())
+}
+
+/// The mistakes in the routers of a file: the place of a router, and a text.
+#[must_use]
+pub fn mistakes(routers: &[Router]) -> Vec<(usize, String)> {
+    let mut known = HashSet::new();
+    let owns = routers.first().is_some_and(Router::is_owner);
+    let mistake = |router: &Router| -> Result<(), Failure> {
+        let config = config(router)?;
+        config.validate()?;
+        weight(router)?;
+        let (interface, family, vrid) = (config.interface, config.fsm.family, config.fsm.vrid);
+        if !known.insert((interface.clone(), family, vrid)) {
+            let duplicate = Error::Duplicate {
+                interface,
+                family,
+                vrid,
+            };
+            return Err(duplicate.into());
+        }
+        if router.is_owner() != owns {
+            let text = "priority: all routers of a file are one group, so either all of them are \
+                        owners (255) or none is";
+            return Err(text.into());
+        }
+        Ok(())
+    };
+    let results = routers.iter().map(mistake).collect::<Vec<_>>();
+    let all = routers.iter().zip(results).enumerate();
+    all.filter_map(|(place, (router, result))| {
+        let failure = result.err()?;
+        Some((place, format!("router {}: {failure}", router.vrid)))
+    })
+    .collect()
+}
+
+/// The effect of a lost quorum on a router.
+fn weight(router: &Router) -> Result<Weight, Failure> {
+    let points = router.quorum_weight.map(Weight::points).transpose();
+    let points = points.map_err(|error| format!("quorum_weight: {error}"))?;
+    Ok(points.unwrap_or(Weight::FAULT))
+}
+
+/// The configuration of the driver for a router of a file. An error names the wrong value.
+fn config(router: &Router) -> Result<RouterConfig, Failure> {
     let first = router.addresses.first();
     let first = first.ok_or("addresses: there is none; add at least one")?;
     let mut fsm = Config::new(Vrid::try_from(router.vrid)?, Family::of(first.address()));

@@ -29,6 +29,8 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         a_restart_breaks_no_connection,
         a_lost_quorum_makes_the_router_resign,
         a_router_without_services_becomes_active,
+        wrong_routers_change_nothing_and_the_corrected_file_is_read,
+        all_routers_can_become_owners_of_their_addresses,
         an_address_is_announced_while_the_quorum_is_there,
         a_dry_run_prints_its_changes_and_an_explanation_its_reasons,
         the_notify_command_gets_events_in_order,
@@ -129,6 +131,27 @@ fn status(socket: &Path) -> Value {
     serde_json::from_str(&page).unwrap()
 }
 
+/// The text of routers on the interface `left` with these settings. Each takes four lines and the
+/// breaks in its settings.
+fn routers(settings: &[impl AsRef<str>]) -> String {
+    let one = |(place, settings): (usize, &_)| {
+        let settings = AsRef::as_ref(settings);
+        format!(
+            "[[routers]]\ninterface = \"left\"\naddresses = [\"192.0.2.{}/24\"]\n{settings}\n",
+            place + 100
+        )
+    };
+    settings.iter().enumerate().map(one).collect()
+}
+
+/// Makes the interface `left`.
+fn add_left() {
+    run("ip link add left type veth peer name right");
+    run("ip link set left up");
+    run("ip link set right up");
+    run("ip address add 192.0.2.10/24 dev left");
+}
+
 fn a_wrong_file_is_refused_with_the_line_and_a_mark() {
     for (text_, expected) in [
         (
@@ -146,6 +169,27 @@ fn a_wrong_file_is_refused_with_the_line_and_a_mark() {
         (
             "[[routers]]\ninterface = \"eth0\"\nvrid = 0\naddresses = [\"192.0.2.9/24\"]\n",
             &["lb.toml:1:", "router 0: "],
+        ),
+        (
+            &routers(&["vrid = 1", "vrid = 1"]),
+            &[
+                "lb.toml:5:",
+                "^",
+                "router 1: ",
+                "is on interface left already",
+            ],
+        ),
+        (
+            &routers(&["vrid = 1", "vrid = 2\nquorum_weight = -300"]),
+            &["lb.toml:5:", "router 2: quorum_weight: ", "-300", "-253"],
+        ),
+        (
+            &routers(&["vrid = 1", "vrid = 2\npriority = 255"]),
+            &["lb.toml:5:", "router 2: priority: ", "owners (255)"],
+        ),
+        (
+            &routers(&["vrid = 1\npeers = [\"2001:db8::1\"]"]),
+            &["lb.toml:1:", "router 1: peers: ", "2001:db8::1"],
         ),
         (
             "[[services]]\nservice = \"tcp 192.0.2.1:80\"\nquorum = 0\n",
@@ -325,10 +369,7 @@ fn a_lost_quorum_makes_the_router_resign() {
         "{SERVICES}\n[sync]\ninterface = \"left\"\nid = 51\n[[routers]]\ninterface = \"left\"\n\
          vrid = 51\ninterval = \"100ms\"\naddresses = [\"192.0.2.100/24\"]\n"
     ));
-    run("ip link add left type veth peer name right");
-    run("ip link set left up");
-    run("ip link set right up");
-    run("ip address add 192.0.2.10/24 dev left");
+    add_left();
     let (first, second) = (serve(1), serve(2));
     let program = setting.start();
     let has_address = || run("ip address show dev left").contains("192.0.2.100/24");
@@ -356,16 +397,95 @@ fn a_router_without_services_becomes_active() {
         "[[routers]]\ninterface = \"left\"\nvrid = 51\ninterval = \"100ms\"\n\
          addresses = [\"192.0.2.100/24\"]\n",
     );
-    run("ip link add left type veth peer name right");
-    run("ip link set left up");
-    run("ip link set right up");
-    run("ip address add 192.0.2.10/24 dev left");
+    add_left();
     let program = setting.start();
     let has_address = || run("ip address show dev left").contains("192.0.2.100/24");
     let waited = wait_for("Active", LIMIT, || has_address().then_some(()));
     waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
     stop(program);
     assert!(!has_address());
+}
+
+/// Waits until `left` has these of the addresses 192.0.2.100 to 192.0.2.109.
+#[track_caller]
+fn wait_for_addresses(program: &BackgroundProgram, expected: &[u8]) {
+    let addresses = || run("ip -oneline address show dev left");
+    let waited = wait_for("the addresses", LIMIT, || {
+        let list = addresses();
+        let found = (100..110).filter(|host| list.contains(&format!(" 192.0.2.{host}/")));
+        found.eq(expected.iter().copied()).then_some(())
+    });
+    waited.unwrap_or_else(|error| panic!("{error}: {}\n{:#?}", addresses(), program.lines()));
+}
+
+/// Replaces the file, sends SIGHUP, and waits for a line about the reading.
+#[track_caller]
+fn reload(setting: &Setting, program: &BackgroundProgram, text: &str, expected: &str) {
+    let count = || {
+        program
+            .lines()
+            .iter()
+            .filter(|it| it.contains(expected))
+            .count()
+    };
+    let before = count();
+    setting.write(text);
+    program.signal(Signal::SIGHUP);
+    let waited = wait_for(expected, LIMIT, || (count() > before).then_some(()));
+    waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
+}
+
+fn wrong_routers_change_nothing_and_the_corrected_file_is_read() {
+    let fast = "interval = \"100ms\"";
+    let with = |second: &str| routers(&[&format!("vrid = 1\n{fast}"), second]);
+    let right = with(&format!("vrid = 2\n{fast}"));
+    let setting = Setting::new(&right);
+    add_left();
+    let program = setting.start();
+    wait_for_addresses(&program, &[100, 101]);
+    for (second, mistake) in [
+        ("vrid = 2\nquorum_weight = -300", "quorum_weight"),
+        ("vrid = 1", "already"),
+        ("vrid = 2\npriority = 255", "owners"),
+    ] {
+        let wrong = format!("{SERVICES}{}", with(&format!("{second}\n{fast}")));
+        reload(&setting, &program, &wrong, mistake);
+        wait_for_addresses(&program, &[100, 101]);
+        assert_eq!(table(), [""; 0]);
+    }
+    let resigned = |lines: &[String]| {
+        lines
+            .iter()
+            .any(|line| line.contains("changed from Active"))
+    };
+    assert!(!resigned(&program.lines()), "{:#?}", program.lines());
+    // The routers can still be changed.
+    let corrected = with(&format!("vrid = 3\n{fast}"));
+    reload(&setting, &program, &corrected, "read /");
+    wait_for_addresses(&program, &[100, 101]);
+    reload(&setting, &program, &right, "read /");
+    wait_for_addresses(&program, &[100, 101]);
+    let lines = stop(program);
+    let refused = lines.iter().any(|line| line.contains("not applied"));
+    assert!(!refused, "{lines:#?}");
+}
+
+fn all_routers_can_become_owners_of_their_addresses() {
+    let both = |priority: u8| {
+        let router = |vrid| format!("vrid = {vrid}\ninterval = \"100ms\"\npriority = {priority}");
+        routers(&[&router(1), &router(2)])
+    };
+    let setting = Setting::new(&both(100));
+    add_left();
+    let program = setting.start();
+    wait_for_addresses(&program, &[100, 101]);
+    for priority in [255, 100] {
+        reload(&setting, &program, &both(priority), "read /");
+        wait_for_addresses(&program, &[100, 101]);
+    }
+    let lines = stop(program);
+    let refused = lines.iter().any(|line| line.contains("not applied"));
+    assert!(!refused, "{lines:#?}");
 }
 
 fn an_address_is_announced_while_the_quorum_is_there() {
