@@ -800,16 +800,18 @@ impl Driver {
     }
 
     /// Waits for a source that can be read, but not longer than `limit`. Where the kernel does not
-    /// report what can be read, everything may be.
+    /// report everything that can be read, all sources may be.
     fn poll(&mut self, limit: Option<Duration>) -> Ready {
         let mut ready = Ready::default();
         let waited = self.poller.wait(limit, |token| ready.set(token));
         let result = waited.map_err(Error::os("wait for packets"));
         if result.is_err() {
             std::thread::sleep(limit.unwrap_or(POLLING).min(POLLING));
+        }
+        if !matches!(result, Ok(true)) {
             ready = Ready::all();
         }
-        self.note(Part::Wait, result);
+        self.note(Part::Wait, result.map(drop));
         ready
     }
 

@@ -19,7 +19,8 @@ use rustix::{
 
 use super::sys;
 
-/// The most descriptors that one call reports: more than a driver has.
+/// The most descriptors that one call reports: more than a driver has, except where many other
+/// instances are connected to it.
 const EVENTS: usize = 16;
 
 /// The token of the timer.
@@ -90,10 +91,29 @@ impl Poller {
 
     /// Waits until a descriptor is readable or has an error, but not longer than the limit, and
     /// hands out the tokens. A signal ends the wait.
-    pub(crate) fn wait(&self, limit: Option<Duration>, mut on: impl FnMut(u64)) -> io::Result<()> {
+    ///
+    /// Returns whether these are all. Where it is false, any descriptor may be readable: after a
+    /// signal, because the process may have been stopped since the kernel looked, and where more
+    /// are readable than one call reports.
+    pub(crate) fn wait(
+        &self,
+        limit: Option<Duration>,
+        mut on: impl FnMut(u64),
+    ) -> io::Result<bool> {
+        let mut on = |token| {
+            if token != TIMER {
+                on(token);
+            }
+        };
         let limit = limit.map(timespec);
         let mut room = [const { MaybeUninit::uninit() }; EVENTS];
-        let ready = match epoll::wait(&self.epoll, &mut room, limit.as_ref()) {
+        let reported = match epoll::wait(&self.epoll, &mut room, limit.as_ref()) {
+            Ok((ready, _)) => {
+                for event in ready.iter() {
+                    on(event.data.u64());
+                }
+                Ok(ready.len())
+            }
             // Linux before 5.11, or a seccomp filter, without epoll_pwait2(2).
             Err(Errno::NOSYS | Errno::PERM) => {
                 let source = PollFd::new(&self.epoll, PollFlags::IN);
@@ -101,27 +121,20 @@ impl Poller {
                     Ok(_) | Err(Errno::INTR) => {}
                     Err(error) => return Err(error.into()),
                 }
-                return sys::epoll_now(self.epoll.as_fd(), |token| {
-                    if token != TIMER {
-                        on(token);
-                    }
-                });
+                sys::epoll_now::<EVENTS>(self.epoll.as_fd(), on)
             }
-            result => result,
-        };
-        match ready {
-            Ok((ready, _)) => {
-                let tokens = ready.iter().map(|event| event.data.u64());
-                tokens.filter(|token| *token != TIMER).for_each(on);
-                Ok(())
-            }
-            Err(Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
+        };
+        match reported {
+            Ok(count) => Ok(count < EVENTS),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(false),
+            Err(error) => Err(error),
         }
     }
 
-    /// Also makes the descriptor readable when this time is over, until it is armed for another
-    /// time; `None` for never. Arming the timer costs one system call each time.
+    /// Also makes the descriptor readable when this time is over, until a [wait](Self::wait)
+    /// returns or it is armed for another time; `None` for never. Arming the timer costs one system
+    /// call each time.
     pub(crate) fn arm(&mut self, after: Option<Duration>) -> io::Result<()> {
         let timer = match &mut self.timer {
             Some(timer) => timer,
@@ -130,7 +143,9 @@ impl Poller {
                 let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
                 let descriptor = timerfd_create(TimerfdClockId::Monotonic, flags)?;
                 let data = epoll::EventData::new_u64(TIMER);
-                epoll::add(&self.epoll, &descriptor, data, epoll::EventFlags::IN)?;
+                // An expired timer is not read, so it is reported only once.
+                let flags = epoll::EventFlags::IN | epoll::EventFlags::ET;
+                epoll::add(&self.epoll, &descriptor, data, flags)?;
                 none.insert(Timer {
                     descriptor,
                     is_armed: false,
@@ -208,6 +223,23 @@ mod tests {
     }
 
     #[test]
+    fn a_full_list_is_reported_as_such() {
+        let poller = Poller::new().unwrap();
+        let pairs: Vec<_> = (0..EVENTS).map(|_| UnixStream::pair().unwrap()).collect();
+        for ((near, far), token) in pairs.iter().zip(0..) {
+            let mut tokens = Vec::new();
+            let is_complete = poller.wait(Some(Duration::ZERO), |it| tokens.push(it));
+            assert!(is_complete.unwrap(), "{tokens:?}");
+            poller.add(near.as_fd(), token).unwrap();
+            (&*far).write_all(b"x").unwrap();
+        }
+        let mut tokens = Vec::new();
+        let is_complete = poller.wait(Some(Duration::ZERO), |it| tokens.push(it));
+        assert!(!is_complete.unwrap(), "there may be more");
+        assert_eq!(tokens.len(), EVENTS);
+    }
+
+    #[test]
     fn a_closed_descriptor_is_not_reported_although_a_child_has_a_duplicate() {
         let poller = Poller::new().unwrap();
         let (near, far) = UnixStream::pair().unwrap();
@@ -251,6 +283,11 @@ mod tests {
         poller.arm(Some(Duration::ZERO)).unwrap();
         assert!(is_readable(&poller, LONG));
         assert!(ready(&poller, LONG).is_empty());
+        // It is reported once, so a wait with a limit does not end at once for ever.
+        assert!(!is_readable(&poller, Duration::ZERO));
+        let (start, limit) = (Instant::now(), Duration::from_millis(20));
+        assert!(ready(&poller, limit).is_empty());
+        assert!(start.elapsed() >= limit);
         poller.arm(Some(LONG)).unwrap();
         assert!(!is_readable(&poller, Duration::ZERO));
         poller.arm(Some(Duration::from_millis(1))).unwrap();

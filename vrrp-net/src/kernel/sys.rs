@@ -671,23 +671,20 @@ pub(crate) fn wait_readable<const N: usize>(
     }
 }
 
-/// Hands out the tokens of the descriptors in an epoll that can be read now, by epoll_wait(2),
-/// which every kernel has.
-pub(crate) fn epoll_now(epoll: BorrowedFd<'_>, on: impl FnMut(u64)) -> io::Result<()> {
-    const EVENTS: c_int = 16;
-    let mut events = [libc::epoll_event { events: 0, u64: 0 }; EVENTS as usize];
+/// Hands out the tokens of up to `N` descriptors in an epoll that can be read now, by
+/// epoll_wait(2), which every kernel has. Returns their number.
+pub(crate) fn epoll_now<const N: usize>(
+    epoll: BorrowedFd<'_>,
+    on: impl FnMut(u64),
+) -> io::Result<usize> {
+    let mut events = [libc::epoll_event { events: 0, u64: 0 }; N];
+    let room = c_int::try_from(N).unwrap_or(c_int::MAX);
     // SAFETY: the array has room for as many events as the call may write.
-    let ready = unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), EVENTS, 0) };
-    let ready = match check(ready) {
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
-        ready => usize::try_from(ready?).unwrap_or_default(),
-    };
-    events
-        .iter()
-        .take(ready)
-        .map(|event| event.u64)
-        .for_each(on);
-    Ok(())
+    let ready = unsafe { libc::epoll_wait(epoll.as_raw_fd(), events.as_mut_ptr(), room, 0) };
+    let ready = usize::try_from(check(ready)?).unwrap_or_default();
+    let reported = events.iter().take(ready);
+    reported.map(|event| event.u64).for_each(on);
+    Ok(ready)
 }
 
 /// The version of the kernel, such as 6.1.

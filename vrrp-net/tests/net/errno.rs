@@ -44,9 +44,10 @@ const CALLS: &[(libc::c_long, &str)] = &[
 #[derive(Default)]
 struct Injection {
     call: libc::c_long,
-    /// 0 to do nothing, and return that everything was sent.
+    /// 0 to do nothing, and return that everything was sent; with a hold-up, to have the kernel
+    /// carry the call out afterwards.
     errno: i32,
-    /// The time for which to hold the call up, before the kernel carries it out.
+    /// The time for which to hold the call up, before the kernel carries it out or it fails.
     hold_up: Option<Duration>,
     /// The end of the treatment, which also ends after `times` calls.
     until: Option<Instant>,
@@ -147,7 +148,7 @@ fn answer_calls(listener: &OwnedFd, injection: &Shared) {
             && injection.until.is_some_and(|until| Instant::now() < until);
         injection.done += u32::from(is_meant);
         let hold_up = injection.hold_up.filter(|_| is_meant);
-        let is_meant = is_meant && hold_up.is_none();
+        let is_meant = is_meant && (hold_up.is_none() || injection.errno != 0);
         let mut response = libc::seccomp_notif_resp {
             id: request.id,
             val: match injection.errno {
@@ -388,6 +389,35 @@ fn changes_that_the_kernel_holds_up_are_reported_with_their_duration() {
     assert!(took.1.starts_with("the kernel took "), "{took:?}");
     running.wait_for_state(id, State::Active);
     assert!(has(&r1, VIP4));
+}
+
+/// A stopped process, such as in a paused container, goes on with EINTR from a wait, although
+/// packets have arrived since.
+#[test]
+fn a_wait_that_a_stop_has_interrupted_reports_what_has_arrived_in_the_meantime() {
+    in_time(|| {
+        let (_lan, [r1, r2]) = lan_of::<2>();
+        let (active, active_id) =
+            DriverThread::with_router(r2.namespace(), router(Family::Ipv4, 200));
+        active.wait_for_state(active_id, State::Active);
+        let (backup, shared) = supervised(&r1);
+        let id = backup.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
+        backup.wait_until_it_received(id);
+        // Longer than Active_Down_Interval. The loop waits, then takes a turn, which looks too.
+        *shared.lock().unwrap() = Injection {
+            call: libc::SYS_epoll_pwait2,
+            errno: libc::EINTR,
+            hold_up: Some(Duration::from_millis(600)),
+            until: Some(Instant::now() + LIMIT),
+            times: 2,
+            ..Injection::default()
+        };
+        wait_for("two stops", LIMIT, || (done(&shared) == 2).then_some(())).unwrap();
+        // A driver under supervision must not panic, so the log is not held while this may.
+        let takeovers = backup.count_transitions(State::Active);
+        assert_eq!((takeovers, backup.state(id)), (0, State::Backup));
+        assert_eq!(active.count_transitions(State::Backup), 1);
+    });
 }
 
 #[test]

@@ -1,7 +1,13 @@
 //! A driver in a loop of the program's own, and the other threads that talk to it.
 
 use std::{
-    os::fd::AsFd,
+    fs,
+    io::Write,
+    os::{
+        fd::AsFd,
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixStream},
+    },
     sync::mpsc,
     thread,
     time::{Duration, Instant},
@@ -193,6 +199,80 @@ fn a_turn_that_leaves_notifications_unread_is_due_again_at_once() {
     });
 }
 
+/// More descriptors are readable than one wait reports, so the last one is among the others.
+#[test]
+fn a_turn_in_which_much_is_readable_leaves_nothing_unread() {
+    const CONNECTIONS: usize = 40;
+
+    let (_lan, [host]) = lan_of::<1>();
+    host.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        let rest = |driver: &mut Driver| {
+            driver.turn().unwrap();
+            while driver.timeout() == Some(Duration::ZERO) {
+                driver.turn().unwrap();
+            }
+        };
+        rest(&mut driver);
+        // Other instances ask for claims.
+        let list = fs::read_to_string("/proc/thread-self/net/unix").unwrap();
+        let mut names = list
+            .split_whitespace()
+            .filter_map(|it| it.strip_prefix('@'));
+        let name = names.find(|it| it.starts_with("vrrp-net/")).unwrap();
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        let connections = (0..CONNECTIONS).map(|_| {
+            let connection = UnixStream::connect_addr(&address).unwrap();
+            rest(&mut driver);
+            connection
+        });
+        let mut connections: Vec<_> = connections.collect();
+        for connection in &mut connections {
+            connection.write_all(b"?").unwrap();
+        }
+        let address = &"198.51.100.1/32".parse::<VirtualAddress>().unwrap();
+        let interface = host.index();
+        let add = AddressChange::Add { interface, address };
+        let made = Netlink::open().unwrap().apply(&[add]).unwrap().remove(0);
+        made.unwrap();
+        rest(&mut driver);
+        let eth0 = driver.interfaces().get(interface).unwrap();
+        assert!(eth0.has(address.address()));
+    });
+}
+
+/// A program that has waited for the descriptor alone now leaves the waits to the driver.
+#[test]
+fn a_timer_that_was_armed_ends_a_single_wait() {
+    let (_lan, [host]) = lan_of::<1>();
+    host.namespace().run(|| {
+        let mut driver = Driver::new().unwrap();
+        add_router(&mut driver);
+        let start = Instant::now();
+        while driver.routers().any(|it| it.state() != State::Active) {
+            assert!(start.elapsed() < LIMIT);
+            driver.arm_timer().unwrap();
+            let mut polls = [PollFd::new(driver.as_fd(), PollFlags::POLLIN)];
+            poll(&mut polls, PollTimeout::NONE).unwrap();
+            driver.turn().unwrap();
+        }
+        // An Active advertises ten times a second, and hardly anything else happens.
+        let (sent, mut turns) = (advertisements(&driver), 0);
+        while advertisements(&driver) < sent + 5 {
+            assert!(start.elapsed() < LIMIT);
+            driver.wait(None).unwrap();
+            driver.turn().unwrap();
+            turns += 1;
+        }
+        assert!(turns < 200, "{turns} turns for 5 advertisements");
+    });
+}
+
+fn advertisements(driver: &Driver) -> u64 {
+    let router = driver.routers().next().unwrap();
+    router.machine().counters().advertisements_sent
+}
+
 #[test]
 fn a_call_runs_on_the_thread_of_the_driver_and_returns_its_result() {
     let (_lan, [host]) = lan_of::<1>();
@@ -231,10 +311,7 @@ fn advertisements_that_arrive_during_a_request_count_before_the_timers() {
             let backup = Loop::start(&r2, add_router, run);
             backup.wait_for_state(State::Backup);
             let sent = || {
-                let count = active.with(move |driver| {
-                    let view = driver.get(id).unwrap();
-                    view.machine().counters().advertisements_sent
-                });
+                let count = active.with(|driver| advertisements(driver));
                 thread::sleep(Duration::from_millis(5));
                 count
             };
