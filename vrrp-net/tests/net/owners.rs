@@ -326,6 +326,37 @@ fn p_08_an_owner_is_accepted_after_the_driver_of_its_stand_in_was_replaced() {
 }
 
 #[test]
+fn p_08_an_owner_is_accepted_after_the_interface_of_its_stand_in_was_made_anew() {
+    let make = |host: &Host| {
+        let link = [
+            "link", "port", "name", "eth0", "up", "type", "macvlan", "mode", "bridge",
+        ];
+        iproute2(host, &[&["link", "add"], &link[..]].concat());
+        iproute2(host, &["address", "add", "192.0.2.1/24", "dev", "eth0"]);
+        filter_strictly(host);
+    };
+    let made_anew = |host: &Host, one: DriverThread| {
+        one.stop();
+        iproute2(host, &["address", "flush", "dev", "eth0"]);
+        iproute2(host, &["link", "set", "eth0", "down"]);
+        iproute2(host, &["link", "set", "eth0", "up", "name", "port"]);
+        make(host);
+        let (one, id) = DriverThread::with_router(host.namespace(), of_r2());
+        one.wait_for_state(id, State::Active);
+        wait_for_address(host, "192.0.2.2/24", true);
+        // The driver learns of both in one turn, so its router stays Active.
+        one.while_asleep(|| {
+            iproute2(host, &["link", "delete", "eth0"]);
+            make(host);
+        });
+        wait_for_address(host, "192.0.2.2/24", true);
+        assert_eq!(one.count_transitions(State::Active), 1);
+        one
+    };
+    the_owner_is_accepted_after(of_r2(), |_| {}, |_| {}, made_anew);
+}
+
+#[test]
 fn p_09_an_owner_is_accepted_over_ipv6() {
     let addresses = ["fe80::ff:fe00:2/64", "2001:db8::2/64"];
     let config = RouterConfig::new(
