@@ -284,9 +284,11 @@ pub enum StallPolicy {
     /// if there is no other router.
     #[default]
     Resume,
-    /// Yield. An Active that is late by more than Active_Down_Interval becomes a Backup. A Backup
-    /// that is late by more than one interval of the Active waits once more for
-    /// Active_Down_Interval. So there is no dual Active if another router has taken over.
+    /// Yield. An Active that is late by more than Active_Down_Interval becomes a Backup, and before
+    /// it handles a packet that waited: it answers none, because its answer would make a router
+    /// yield that has taken over. A Backup that is late by more than one interval of the Active
+    /// waits once more for Active_Down_Interval. So there is no dual Active if another router has
+    /// taken over.
     Yield,
 }
 

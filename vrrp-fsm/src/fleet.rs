@@ -393,7 +393,11 @@ impl VrrpRouter {
             member.authentication,
             member.addresses,
         );
+        let group = entry.group.filter(|_| actions.transition().is_some());
         self.output.perform(now, id, entry, actions);
+        if let Some(group) = group {
+            self.yield_group(now, group);
+        }
         self.register_peers(key, id, is_unicast);
         self.set_uses(User::Router(id), member.tracking);
         self.update_tracking(now, id, Some(priority));

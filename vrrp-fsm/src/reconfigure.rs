@@ -3,7 +3,7 @@
 use vrrp_proto::{Interval, Priority, Versions};
 
 use crate::{
-    Actions, ChecksumForms, Config, ConfigError, Instant, VirtualRouter,
+    Actions, ChecksumForms, Config, ConfigError, Instant, Reason, VirtualRouter,
     backup::Backup,
     router::Phase,
     settings::{Applied, Settings},
@@ -18,6 +18,7 @@ impl VirtualRouter {
     /// * An Active advertises a changed priority, interval, version or checksum form at once. A
     ///   changed interval restarts the Adver_Timer, and a changed refresh interval restarts the
     ///   refresh.
+    /// * An Active that has stalled and [yields](crate::StallPolicy::Yield) becomes Backup first.
     /// * The running timer of a Backup does not change. New values apply when it is set the next
     ///   time. A running hold keeps its end; a changed `startup_hold` applies at the next Startup.
     ///
@@ -43,6 +44,12 @@ impl VirtualRouter {
             });
         }
         let new = Settings::new(&config)?;
+        // A new interval would hide the stall.
+        let actions = if self.must_yield(now) {
+            self.stand_back(now, Reason::Stall)
+        } else {
+            Actions::NONE
+        };
         let said_before = self.said();
         self.settings = new;
         self.apply_changes(now, &old.applied());
@@ -55,7 +62,7 @@ impl VirtualRouter {
                 return Ok(Actions::of([Some(self.advertise())]));
             }
         }
-        Ok(Actions::NONE)
+        Ok(actions)
     }
 
     /// Brings the state in line with the settings, where the old ones differ. The Adver_Timer is

@@ -97,7 +97,7 @@ impl VirtualRouter {
     #[inline]
     pub fn handle_event(&mut self, now: Instant, event: Event) -> Actions {
         match (self.phase, event) {
-            (_, Event::EffectivePriority(priority)) => self.set_priority(priority),
+            (_, Event::EffectivePriority(priority)) => self.set_priority(now, priority),
             (Phase::Initialize(_), Event::Startup { primary_address }) => {
                 self.start(now, primary_address, false)
             }
@@ -105,7 +105,7 @@ impl VirtualRouter {
             (Phase::Initialize(_), _)
             | (_, Event::Startup { .. })
             | (Phase::Backup(_), Event::AddressesChanged | Event::Reannounce) => Actions::NONE,
-            (_, Event::PrimaryAddress(address)) => self.set_primary_address(address),
+            (_, Event::PrimaryAddress(address)) => self.set_primary_address(now, address),
 
             (Phase::Backup(_), Event::Shutdown(cause)) => {
                 self.phase = Phase::Initialize(Some(cause));
@@ -124,6 +124,10 @@ impl VirtualRouter {
             (Phase::Active(active), Event::Advertisement(accepted)) => {
                 self.receive_as_active(now, active, &accepted)
             }
+            (Phase::Active(_), Event::AddressesChanged) if self.must_yield(now) => {
+                Actions::of([Some(Action::InstallAddresses)])
+            }
+            (Phase::Active(_), Event::Reannounce) if self.must_yield(now) => Actions::NONE,
             (Phase::Active(active), Event::AddressesChanged) => {
                 let advertisement = self.advertise();
                 let announcement = self.announce_again(now, active);
@@ -290,6 +294,11 @@ impl VirtualRouter {
         mut active: Active,
         accepted: &AcceptedAdvertisement,
     ) -> Actions {
+        if self.must_yield(now) {
+            let actions = self.stand_back(now, Reason::Stall);
+            self.receive_as_backup(now, accepted);
+            return actions;
+        }
         self.count_received(accepted);
         self.follow_checksum(accepted);
         let announcements = &self.settings.announcements;
@@ -356,11 +365,20 @@ impl VirtualRouter {
         ])
     }
 
+    /// Whether an Active has stalled, and yields. Another router must have taken over, and would
+    /// yield to an advertisement of this one: it sends nothing, and becomes Backup before it
+    /// handles a waiting advertisement.
+    pub(crate) fn must_yield(&self, now: Instant) -> bool {
+        self.settings.stall == StallPolicy::Yield
+            && matches!(self.phase, Phase::Active(_))
+            && self.is_stalled(now)
+    }
+
     fn serve_as_active(&mut self, now: Instant, mut active: Active) -> Actions {
-        let stalled = self.is_stalled(now);
-        if stalled && self.settings.stall == StallPolicy::Yield {
+        if self.must_yield(now) {
             return self.stand_back(now, Reason::Stall);
         }
+        let stalled = self.is_stalled(now);
         let advertise = active.adver.is_due(now);
         if advertise {
             // S-23, T-08: this router's interval, never the learned one.
@@ -474,24 +492,24 @@ impl VirtualRouter {
         }
     }
 
-    fn set_priority(&mut self, wanted: Priority) -> Actions {
+    fn set_priority(&mut self, now: Instant, wanted: Priority) -> Actions {
         let priority = self.settings.effective_priority(wanted);
         if core::mem::replace(&mut self.effective_priority, priority) == priority {
             return Actions::NONE;
         }
-        self.advertise_if_active()
+        self.advertise_change(now)
     }
 
-    fn set_primary_address(&mut self, address: IpAddr) -> Actions {
+    fn set_primary_address(&mut self, now: Instant, address: IpAddr) -> Actions {
         if core::mem::replace(&mut self.primary_address, address) == address {
             return Actions::NONE;
         }
-        self.advertise_if_active()
+        self.advertise_change(now)
     }
 
-    fn advertise_if_active(&mut self) -> Actions {
-        let active = matches!(self.phase, Phase::Active(_));
-        Actions::of([active.then(|| self.advertise())])
+    fn advertise_change(&mut self, now: Instant) -> Actions {
+        let advertises = matches!(self.phase, Phase::Active(_)) && !self.must_yield(now);
+        Actions::of([advertises.then(|| self.advertise())])
     }
 
     /// Returns the messages of [`Action::SendAdvertisement`], in the order of sending, each with

@@ -2,9 +2,12 @@
 
 use core::time::Duration;
 
-use vrrp_fsm::{Config, Reason, StallPolicy, State};
+use vrrp_fsm::{Config, Event, Preempt, Reason, StallPolicy, State};
+use vrrp_proto::Priority;
 
-use crate::host::{Advert, Host, REMOVE, advertise, announce, changed, config, ms};
+use crate::host::{
+    Advert, Host, INSTALL, REMOVE, address, advertise, announce, centis, changed, config, ms,
+};
 
 fn with(stall: StallPolicy) -> Config {
     let mut own = config(100);
@@ -41,6 +44,80 @@ fn a_stalled_active_that_yields_becomes_a_backup() {
     );
     assert_eq!(host.remaining(), host.router.active_down_interval());
     assert_eq!(host.fire()[0], advertise(100), "nobody was there");
+}
+
+/// An Active of priority 200 that yields, and has just woken up from a stall.
+fn woken(preempt: Preempt) -> Host {
+    let mut own = with(StallPolicy::Yield);
+    own.priority = Priority::new(200);
+    own.preempt = preempt;
+    let mut host = Host::active(own);
+    host.pass(active_limit(&host) + NANO);
+    host
+}
+
+#[test]
+fn a_stalled_active_that_yields_answers_no_waiting_packet() {
+    // A router of lower priority has taken over, one has resigned, or one of higher priority is
+    // there: an answer would make the new Active yield too.
+    for priority in [100, 0, 201] {
+        for preempt in [Preempt::Always, Preempt::Never] {
+            let mut host = woken(preempt);
+            assert_eq!(
+                host.receive(Advert::priority(priority)),
+                [REMOVE, changed(State::Active, State::Backup, Reason::Stall)],
+                "{priority}, {preempt:?}"
+            );
+            assert_eq!(host.wake_after(ms(0)), []);
+            assert_eq!(host.state(), State::Backup);
+        }
+    }
+}
+
+#[test]
+fn a_stalled_active_that_yields_handles_the_waiting_packet_as_a_backup() {
+    // S-12: the new Active stays.
+    let mut host = woken(Preempt::Never);
+    let _ = host.receive(Advert::priority(100).every(centis(200)));
+    assert_eq!(host.router.active().unwrap().priority, Priority::new(100));
+    assert_eq!(host.remaining(), host.router.active_down_interval());
+    assert!(host.remaining() > ms(6000));
+
+    // S-14: the new Active is preempted after Active_Down_Interval, as by any other Backup.
+    let mut host = woken(Preempt::Always);
+    let _ = host.receive(Advert::priority(100));
+    assert_eq!(host.remaining(), host.router.active_down_interval());
+    let actions = host.fire();
+    let reason = Reason::LowerPriorityActive;
+    assert_eq!(
+        actions.last(),
+        Some(&changed(State::Backup, State::Active, reason))
+    );
+
+    // S-11
+    let mut host = woken(Preempt::Never);
+    let _ = host.receive(Advert::priority(0));
+    assert_eq!(host.remaining(), host.router.skew_time());
+}
+
+#[test]
+fn a_stalled_active_that_yields_sends_nothing_before_its_timeout() {
+    let mut host = woken(Preempt::Never);
+    let primary = address(host.router.config().family, 12);
+    assert_eq!(host.event(Event::PrimaryAddress(primary)), []);
+    assert_eq!(host.event(Event::EffectivePriority(Priority::new(201))), []);
+    assert_eq!(host.event(Event::Reannounce), []);
+    assert_eq!(host.event(Event::AddressesChanged), [INSTALL]);
+    let yields = [REMOVE, changed(State::Active, State::Backup, Reason::Stall)];
+    assert_eq!(host.wake_after(ms(0)), yields);
+
+    // A new configuration does not hide the stall.
+    let mut host = woken(Preempt::Never);
+    let mut new = host.router.config();
+    new.interval = centis(4095);
+    let actions = host.router.reconfigure(host.now, new).unwrap();
+    assert_eq!(actions.as_slice(), yields);
+    assert_eq!(host.wake_after(ms(0)), []);
 }
 
 #[test]
@@ -122,7 +199,7 @@ fn the_host_can_see_a_stall() {
 #[test]
 fn an_active_that_yields_to_a_stall_forgets_the_learned_interval() {
     let mut host = Host::backup(with(StallPolicy::Yield));
-    let _ = host.receive(Advert::priority(200).every(crate::host::centis(4095)));
+    let _ = host.receive(Advert::priority(200).every(centis(4095)));
     let _ = host.fire();
     let _ = host.wake_after(ms(60_000));
     assert_eq!(host.router.last_reason(), Some(Reason::Stall));

@@ -6,7 +6,7 @@ use vrrp_fsm::{
     track::{Kind, Object, Report, TrackRef, Weight},
 };
 
-use vrrp_proto::{Protection, Versions};
+use vrrp_proto::{Interval, Protection, Versions};
 
 use crate::lan::{Lan, config, member, member_ipv6, message, message_v2, ms, multicast};
 
@@ -375,6 +375,40 @@ fn g_5_the_first_advertisement_that_one_member_yields_to_pulls_the_others() {
         .handle_packet(now, 1, &ip, &higher, Protection::None);
     assert_eq!(received.unwrap().0, ids[0]);
     assert_eq!(lan.states(0, ids), [Backup; 2]);
+}
+
+#[test]
+fn g_5_a_stalled_member_that_yields_before_its_timeout_pulls_the_others() {
+    let stalled = || {
+        let mut lan = Lan::new(1);
+        let ids = lan.add_group(0, [member_that_yields(1), member(2, 100)]);
+        lan.run(ms(10_000));
+        assert_eq!(lan.states(0, ids), [Active; 2]);
+        let _before = advertised(&mut lan, 0);
+        lan.now = lan.now + ms(10_000);
+        (lan, ids)
+    };
+
+    // It receives the router that took over, or gets another configuration.
+    let (mut lan, ids) = stalled();
+    let (now, ip) = (lan.now, multicast());
+    let lower = message(51, 50, &ip.endpoints);
+    let received = lan
+        .fleet(0)
+        .handle_packet(now, 1, &ip, &lower, Protection::None);
+    assert_eq!(received.unwrap().0, ids[0]);
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+    lan.exchange_all();
+    assert_eq!(advertised(&mut lan, 0), []);
+
+    let (mut lan, ids) = stalled();
+    let now = lan.now;
+    let mut other = member_that_yields(1);
+    other.config.interval = Interval::centis(4095).unwrap();
+    lan.fleet(0).reconfigure(now, ids[0], other).unwrap();
+    assert_eq!(lan.states(0, ids), [Backup; 2]);
+    lan.exchange_all();
+    assert_eq!(advertised(&mut lan, 0), []);
 }
 
 #[test]

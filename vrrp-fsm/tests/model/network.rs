@@ -13,6 +13,10 @@ pub(crate) const AT_MOST_ONE_ACTIVE: &str = "at most one Active";
 /// Liveness: there is an Active.
 pub(crate) const AN_ACTIVE_WHERE_A_ROUTER_TAKES_PART: &str = "an Active where a router takes part";
 
+/// Safety: its advertisement would make the router yield that has taken over from it.
+pub(crate) const A_STALLED_ACTIVE_THAT_YIELDS_IS_SILENT: &str =
+    "a stalled Active that yields is silent";
+
 /// The model: its routers, its network and its faults.
 #[derive(Clone)]
 pub(crate) struct Network {
@@ -92,6 +96,8 @@ pub(crate) struct Situation {
     faults: u8,
     /// Ticks since the last fault, once faults have ended, up to the largest number that matters.
     quiet: Option<u8>,
+    /// Whether an Active that yields after a stall advertised, or stayed Active, when it woke up.
+    has_defied_stall: bool,
 }
 
 /// A host with a router.
@@ -162,6 +168,7 @@ impl Model for Network {
             messages: Vec::new(),
             faults: 0,
             quiet: None,
+            has_defied_stall: false,
         };
         for place in 0..self.routers.len() {
             self.restart(&mut situation, place);
@@ -295,6 +302,10 @@ impl Model for Network {
                         || situation.highest() == situation.highest_active()
                 },
             ),
+            Property::always(
+                A_STALLED_ACTIVE_THAT_YIELDS_IS_SILENT,
+                |_, situation: &Situation| !situation.has_defied_stall,
+            ),
             Property::always("no dead-lock", |network, situation| {
                 let mut steps = Vec::new();
                 network.actions(situation, &mut steps);
@@ -399,11 +410,15 @@ impl Network {
         let Host::Stalled(node, _, socket) = situation.hosts[place].clone() else {
             return;
         };
+        let must_yield = node.must_yield();
         situation.hosts[place] = Host::Running(node);
+        let under_way = situation.messages.len();
         for message in socket {
             self.deliver(situation, message);
         }
         situation.step(place, Node::handle_timeout);
+        let is_silent = situation.messages.len() == under_way;
+        situation.has_defied_stall |= must_yield && !(is_silent && situation.is_backup(place));
     }
 
     fn is_missed(&self, node: &Node, message: &Message) -> bool {
@@ -447,6 +462,10 @@ impl Situation {
                 }
             }
         }
+    }
+
+    fn is_backup(&self, place: usize) -> bool {
+        matches!(&self.hosts[place], Host::Running(node) if node.state() == State::Backup)
     }
 
     fn has_stalled(&self) -> bool {

@@ -9,8 +9,8 @@ use std::{
 
 use vrrp_fsm::{
     Action, Actions, AnnouncePolicy, ChecksumEvidence, ChecksumSending, Config, Counters, Deadline,
-    Event, Instant, NewActiveReason, ReceiveContext, ShutdownCause, SnapshotPhase, State,
-    VirtualRouter,
+    Event, Instant, NewActiveReason, ReceiveContext, ShutdownCause, SnapshotPhase, StallPolicy,
+    State, VirtualRouter,
 };
 use vrrp_proto::{
     Addresses, ChecksumAcceptance, ChecksumForm, Discard, Endpoints, Family, Interval, IpHeader,
@@ -120,6 +120,13 @@ impl Node {
         self.0
             .poll_timeout()
             .is_some_and(|deadline| deadline <= NOW)
+    }
+
+    /// Whether it is an Active that has to yield because it has stalled.
+    pub(crate) fn must_yield(&self) -> bool {
+        self.state() == State::Active
+            && self.0.config().stall == StallPolicy::Yield
+            && self.0.is_stalled(NOW)
     }
 
     /// Serves its timer.
