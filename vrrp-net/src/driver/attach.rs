@@ -441,7 +441,7 @@ impl Driver {
         router.bind(index);
         router.takes_unmarked = takes_unmarked;
         self.numbers.bind(index, &router.common().interface);
-        // A router whose interface was made anew before the driver knew stays Active.
+        // A router whose interface was made again before the driver knew stays Active.
         self.packets.links.mark_stale();
         self.queue.push(id);
         self.join(id);

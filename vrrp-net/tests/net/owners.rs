@@ -326,7 +326,7 @@ fn p_08_an_owner_is_accepted_after_the_driver_of_its_stand_in_was_replaced() {
 }
 
 #[test]
-fn p_08_an_owner_is_accepted_after_the_interface_of_its_stand_in_was_made_anew() {
+fn p_08_an_owner_is_accepted_after_the_interface_of_its_stand_in_was_made_again() {
     let make = |host: &Host| {
         let link = [
             "link", "port", "name", "eth0", "up", "type", "macvlan", "mode", "bridge",
@@ -335,7 +335,7 @@ fn p_08_an_owner_is_accepted_after_the_interface_of_its_stand_in_was_made_anew()
         iproute2(host, &["address", "add", "192.0.2.1/24", "dev", "eth0"]);
         filter_strictly(host);
     };
-    let made_anew = |host: &Host, one: DriverThread| {
+    let made_again = |host: &Host, one: DriverThread| {
         one.stop();
         iproute2(host, &["address", "flush", "dev", "eth0"]);
         iproute2(host, &["link", "set", "eth0", "down"]);
@@ -353,7 +353,7 @@ fn p_08_an_owner_is_accepted_after_the_interface_of_its_stand_in_was_made_anew()
         assert_eq!(one.count_transitions(State::Active), 1);
         one
     };
-    the_owner_is_accepted_after(of_r2(), |_| {}, |_| {}, made_anew);
+    the_owner_is_accepted_after(of_r2(), |_| {}, |_| {}, made_again);
 }
 
 #[test]
