@@ -44,7 +44,7 @@ use std::{
 
 use self::{
     complaint::{Complaint, Kind, Weight},
-    configuration::{Configuration, Global},
+    configuration::Configuration,
     grammar::Reader,
     host::Host,
     script::{DefaultUser, Policy},
@@ -196,15 +196,6 @@ pub fn interpret(lines: Lines, host: &Host) -> Reading {
     }
 }
 
-/// Reports that `startup_script` or `shutdown_script` runs although security is off.
-fn report_startup_scripts(policy: &Policy<'_>, global: &Global, complaints: &mut Vec<Complaint>) {
-    let scripts = ["startup_script", "shutdown_script"];
-    let mut scripts = scripts.iter().filter_map(|word| global.scripts.get(word));
-    if scripts.any(|script| policy.look_up(&mut script.clone()).counts()) {
-        policy.report_use(complaints);
-    }
-}
-
 /// Resolves the blocks of one process. Returns whether the process starts.
 fn resolve(
     reader: Reader,
@@ -214,7 +205,7 @@ fn resolve(
     complaints: &mut Vec<Complaint>,
 ) -> bool {
     let blocks = nodes.iter().filter(|node| node.word == "global_defs");
-    let global = global::read(blocks, host, default_user, complaints);
+    let mut global = global::read(blocks, host, default_user, complaints);
     let policy = Policy {
         host,
         account: global.script_account,
@@ -237,7 +228,10 @@ fn resolve(
                 );
             }
             configuration.net_namespace = namespace.map(str::to_owned);
-            report_startup_scripts(&policy, &global, complaints);
+            let scripts = ["startup_script", "shutdown_script"];
+            if global::uses_one_of(&scripts, &global, &policy) {
+                policy.report_use(complaints);
+            }
             configuration.net_namespace_ipvs = last("net_namespace_ipvs")
                 .map(|node| node.word_at(0).unwrap_or_default().to_owned());
             configuration.uses_pid_folder = last("use_pid_dir").is_some();
@@ -247,7 +241,7 @@ fn resolve(
             configuration.sync_daemon = sync_daemon::read(nodes, complaints);
             let context = vrrp::Context {
                 host,
-                policy,
+                policy: policy.clone(),
                 global: &global,
                 like,
             };
@@ -271,7 +265,7 @@ fn resolve(
                 .filter_map(|node| bfd::name(node).map(str::to_owned))
                 .collect();
             let context = lvs::Context {
-                policy,
+                policy: policy.clone(),
                 global: &global,
                 files,
                 bfd,
@@ -285,6 +279,7 @@ fn resolve(
             true
         }
     };
+    global::drop_unusable_scripts(&mut global, &policy, complaints);
     configuration.global = global;
     starts
 }

@@ -72,6 +72,24 @@ const SCRIPTS: [&str; 5] = [
     "lvs_notify_fifo_script",
 ];
 
+/// Whether one of these scripts is used, so that script security matters.
+pub(super) fn uses_one_of(words: &[&str], global: &Global, policy: &Policy<'_>) -> bool {
+    let mut scripts = words.iter().filter_map(|word| global.scripts.get(word));
+    scripts.any(|script| policy.look_up(&mut script.clone()).counts())
+}
+
+/// Drops the scripts that cannot run or that script security forbids, with a warning for each.
+pub(super) fn drop_unusable_scripts(
+    global: &mut Global,
+    policy: &Policy<'_>,
+    complaints: &mut Vec<Complaint>,
+) {
+    global.scripts.retain(|word, script| {
+        let usability = policy.look_up_or_warn(script, (None, word), complaints);
+        usability.is_kept()
+    });
+}
+
 /// Whether a script without a user stands before `enable_script_security`. It makes root the user
 /// of all scripts that name none.
 fn has_early_script(statements: &[&Node]) -> bool {

@@ -34,6 +34,7 @@ pub use self::{
 use super::{
     complaint::{Complaint, Kind, Weight},
     configuration::{Configuration, Global, TrackFile},
+    global,
     script::{Policy, Script},
     tree::Node,
     value,
@@ -110,39 +111,46 @@ pub(super) fn resolve(
         .flat_map(|it| &it.real_servers)
         .flat_map(|it| &it.checks)
         .any(|it| it.kind == "SSL_GET");
-    look_up_scripts(
-        &context.policy,
-        &mut configuration.virtual_servers,
-        complaints,
-    );
+    if look_up_scripts(context, &mut configuration.virtual_servers, complaints) {
+        context.policy.report_use(complaints);
+    }
 }
 
-/// Looks up the scripts, and reports where security is off.
+/// Looks up the scripts, and drops those that cannot run. Returns whether the daemon wants to run
+/// one.
 fn look_up_scripts(
-    policy: &Policy<'_>,
+    context: &Context<'_>,
     servers: &mut [VirtualServer],
     complaints: &mut Vec<Complaint>,
-) {
-    let mut uses_scripts = false;
-    let mut keep = |script: &mut Script| {
-        let usability = policy.look_up(script);
+) -> bool {
+    // Without virtual servers, there is no checker to run scripts.
+    if servers.is_empty() {
+        return false;
+    }
+    let of_fifos = ["notify_fifo_script", "lvs_notify_fifo_script"];
+    let mut uses_scripts = global::uses_one_of(&of_fifos, context.global, &context.policy);
+    let mut keep = |script: &mut Script, owner: &str, word| {
+        let place = (Some(owner), word);
+        let usability = context.policy.look_up_or_warn(script, place, complaints);
         uses_scripts |= usability.counts();
         usability.is_kept()
     };
     for server in servers {
-        server.scripts.retain(|_, script| keep(script));
+        let name = server.service.to_string();
+        server
+            .scripts
+            .retain(|word, script| keep(script, &name, word));
         for real in &mut server.real_servers {
-            real.scripts.retain(|_, script| keep(script));
-            for check in &mut real.checks {
-                if let Detail::Misc { script, .. } = &mut check.detail {
-                    keep(script);
-                }
-            }
+            let name = format!("{name}, [{}]:{}", real.address, real.port);
+            real.scripts
+                .retain(|word, script| keep(script, &name, word));
+            real.checks.retain_mut(|check| match &mut check.detail {
+                Detail::Misc { script, .. } => keep(script, &name, "misc_path"),
+                _ => true,
+            });
         }
     }
-    if uses_scripts {
-        policy.report_use(complaints);
-    }
+    uses_scripts
 }
 
 /// Whether a `virtual_server` or `real_server` block is read: its words name a service or a

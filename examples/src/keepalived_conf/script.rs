@@ -1,5 +1,8 @@
 //! Scripts: commands with their users.
 
+#[cfg(test)]
+mod tests;
+
 use std::{cell::Cell, path::Path};
 
 use super::{
@@ -159,13 +162,41 @@ impl Policy<'_> {
         };
         let path = path.as_path();
         *program = path.display().to_string();
-        if path.is_dir() || (self.is_secure && is_open_to_others(path)) {
+        let is_protected = self.is_secure && has_rights_of_root(script.account, path);
+        if path.is_dir() || (is_protected && is_open_to_others(path)) {
             return Usability::Insecure;
         }
         if !is_executable(path) {
             return Usability::DroppedAtStart;
         }
         Usability::Usable
+    }
+
+    /// Looks up a script, and warns of one that the daemon drops. keepalived drops it silently.
+    pub(super) fn look_up_or_warn(
+        &self,
+        script: &mut Script,
+        (object, keyword): (Option<&str>, &str),
+        complaints: &mut Vec<Complaint>,
+    ) -> Usability {
+        let usability = self.look_up(script);
+        let (problem, help) = match usability {
+            Usability::Usable | Usability::NotLookedUp => return usability,
+            Usability::Missing => ("cannot be found", None),
+            Usability::DroppedAtStart => ("is not executable", None),
+            Usability::Insecure => (
+                "can be changed by other users, or is a folder",
+                Some("let only root change it and the folders on its path"),
+            ),
+        };
+        let program = script.arguments.first().map_or("", String::as_str);
+        let message = format!("{keyword} is not used: its program {program} {problem}");
+        complaints.push(Complaint {
+            object: object.map(str::to_owned),
+            help: help.map(str::to_owned),
+            ..Complaint::new(Kind::ScriptDisabled, message).weight(Weight::Advice)
+        });
+        usability
     }
 }
 
@@ -220,6 +251,17 @@ pub(super) fn arguments(node: &Node, complain: &mut dyn FnMut(Complaint)) -> Opt
 fn is_executable(path: &Path) -> bool {
     use std::os::unix::fs::PermissionsExt as _;
     std::fs::metadata(path).is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
+}
+
+/// Whether a program has rights of root: by its account, or by a bit of its file.
+fn has_rights_of_root(account: Account, path: &Path) -> bool {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+    account.uid == 0
+        || account.gid == 0
+        || std::fs::metadata(path).is_ok_and(|it| {
+            let mode = it.permissions().mode();
+            (mode & 0o4000 != 0 && it.uid() == 0) || (mode & 0o2000 != 0 && it.gid() == 0)
+        })
 }
 
 /// Whether a user other than root can change the file or a folder on its path.

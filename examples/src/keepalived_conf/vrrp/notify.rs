@@ -20,6 +20,12 @@ const COMMANDS: [(&str, &str); 7] = [
     ("notify", "generic"),
 ];
 
+/// The keyword of a command.
+pub(super) fn keyword(name: &str) -> &'static str {
+    let found = COMMANDS.iter().find(|(_, it)| *it == name);
+    found.map_or("notify", |(word, _)| word)
+}
+
 /// Reads the commands in the order of the file. Of a repeated keyword, the first one counts.
 pub(super) fn read(node: &Node, policy: &Policy<'_>, complaints: &mut Vec<Complaint>) -> Notifies {
     let mut found = BTreeMap::new();

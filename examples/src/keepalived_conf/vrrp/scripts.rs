@@ -1,9 +1,10 @@
 //! The programs behind scripts: those that cannot run are dropped.
 
-use super::{Context, finish::Draft};
+use super::{Context, finish::Draft, notify};
 use crate::keepalived_conf::{
     complaint::{Complaint, Kind},
     configuration::SyncGroup,
+    global,
     script::{Policy, Usability},
     tracking::Defined,
 };
@@ -22,12 +23,9 @@ pub(super) fn look_up(
     }
     let policy = &context.policy;
     let mut uses_scripts = look_up_tracked(defined, drafts, groups, policy, complaints);
-    uses_scripts |= look_up_notifies(drafts, groups, policy);
-    for word in ["notify_fifo_script", "vrrp_notify_fifo_script"] {
-        if let Some(script) = context.global.scripts.get(word) {
-            uses_scripts |= policy.look_up(&mut script.clone()) == Usability::Usable;
-        }
-    }
+    uses_scripts |= look_up_notifies(drafts, groups, policy, complaints);
+    let of_fifos = ["notify_fifo_script", "vrrp_notify_fifo_script"];
+    uses_scripts |= global::uses_one_of(&of_fifos, context.global, policy);
     if uses_scripts {
         policy.report_use(complaints);
     }
@@ -82,15 +80,20 @@ fn look_up_notifies(
     drafts: &mut [Draft<'_>],
     groups: &mut [SyncGroup],
     policy: &Policy<'_>,
+    complaints: &mut Vec<Complaint>,
 ) -> bool {
     let mut uses_scripts = false;
-    let notifies = drafts
+    let of_instances = drafts.iter_mut().map(|draft| {
+        let instance = &mut draft.instance;
+        (&instance.name, &mut instance.notification.commands)
+    });
+    let of_groups = groups
         .iter_mut()
-        .map(|draft| &mut draft.instance.notification.commands)
-        .chain(groups.iter_mut().map(|group| &mut group.notifies));
-    for notifies in notifies {
-        notifies.retain(|_, script| {
-            let usability = policy.look_up(script);
+        .map(|group| (&group.name, &mut group.notifies));
+    for (owner, notifies) in of_instances.chain(of_groups) {
+        notifies.retain(|name, script| {
+            let place = (Some(owner.as_str()), notify::keyword(name));
+            let usability = policy.look_up_or_warn(script, place, complaints);
             uses_scripts |= usability.counts();
             usability.is_kept()
         });
