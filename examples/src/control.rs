@@ -14,7 +14,10 @@ use std::{
 use http_body_util::{BodyExt, Full};
 use hyper::{StatusCode, body::Bytes, client::conn::http1 as client, header::HOST};
 use hyper_util::rt::TokioIo;
-use ipvs_netlink::{DestinationKey, ServiceKey, Weight, pool::Operator};
+use ipvs_netlink::{
+    DestinationKey, ServiceKey, Weight,
+    pool::{Operator, UnknownServer},
+};
 use serde::{Deserialize, Serialize};
 use serde_with::{As, DisplayFromStr};
 use tokio::{
@@ -41,7 +44,7 @@ pub enum Command {
     Maintain(Server),
     /// Return to the state that its checks decide, with the configured weight.
     Resume(Server),
-    /// Set another weight.
+    /// Set another weight. A server in maintenance or a drain stays there.
     Weight {
         /// The server.
         #[serde(flatten)]
@@ -71,20 +74,28 @@ impl Command {
     /// A [`CommandError`] for an unknown server or a wrong weight; nothing has changed then.
     pub fn apply(self, balancer: &mut Balancer) -> Result<String, CommandError> {
         let failed = |error: &dyn fmt::Display| CommandError(error.to_string());
+        // What is not named stays: a weight returns no server to service, and a drain keeps the
+        // weight for later.
         let (server, operator, weight) = match self {
-            Self::Drain(server) => (server, Operator::Drain, None),
-            Self::Maintain(server) => (server, Operator::Maintenance, None),
-            Self::Resume(server) => (server, Operator::Ready, None),
+            Self::Drain(server) => (server, Some(Operator::Drain), None),
+            Self::Maintain(server) => (server, Some(Operator::Maintenance), None),
+            Self::Resume(server) => (server, Some(Operator::Ready), Some(None)),
             Self::Weight { server, weight } => {
                 let weight = Weight::new(weight).map_err(|error| failed(&error))?;
-                (server, Operator::Ready, Some(weight))
+                (server, None, Some(Some(weight)))
             }
         };
         let Server { service, server } = server;
-        balancer
-            .set_operator(&service, &server, operator)
-            .and_then(|()| balancer.set_weight(&service, &server, weight))
-            .map_err(|error| failed(&error))?;
+        let mut apply = || {
+            if let Some(operator) = operator {
+                balancer.set_operator(&service, &server, operator)?;
+            }
+            if let Some(weight) = weight {
+                balancer.set_weight(&service, &server, weight)?;
+            }
+            Ok(())
+        };
+        apply().map_err(|error: UnknownServer| failed(&error))?;
         let explanation = balancer.pool().explain(&service, &server);
         Ok(explanation.map_or_else(String::new, |it| it.to_string()))
     }

@@ -21,6 +21,7 @@ use ipvs_netlink::{
 };
 use vrrp_examples::{
     balancer::{Balancer, Notice, Options, SavedDrains, SavedState, Stop},
+    control::{Command, Server},
     probe::Probe,
 };
 use vrrp_lab::{GuestTest, guest_tests};
@@ -40,6 +41,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         after_a_stall_no_server_is_out_and_the_table_is_right_within_an_interval,
         a_new_configuration_goes_on_with_what_is_in_both,
         settings_of_the_operator_survive_a_restart,
+        a_command_changes_only_what_it_names,
         a_drain_keeps_its_time_across_a_restart,
         a_service_of_an_earlier_run_is_removed,
         a_stop_while_the_table_is_compared_removes_services_too,
@@ -449,6 +451,40 @@ fn settings_of_the_operator_survive_a_restart() {
             .set_operator(&service(), &server(1), Operator::Ready)
             .unwrap();
         until_table(&mut again, &[SERVICE, FIRST, heavy]).await;
+    });
+}
+
+fn a_command_changes_only_what_it_names() {
+    set_up();
+    block_on(async {
+        let (_first, _second) = (serve(1), serve(2));
+        let mut balancer = open(config(&[1, 2], "")).await;
+        until_table(&mut balancer, &[SERVICE, FIRST, SECOND]).await;
+        let server = Server {
+            service: service(),
+            server: server(1),
+        };
+        let weight = |weight| Command::Weight { server, weight };
+        let mut state_after = |command: Command| {
+            command.apply(&mut balancer).unwrap();
+            let it = balancer.pool().explain(&server.service, &server.server);
+            it.map(|it| (it.operator, it.operator_weight)).unwrap()
+        };
+        for (command, expected) in [
+            (Command::Maintain(server), (Operator::Maintenance, None)),
+            (weight(5), (Operator::Maintenance, Some(5.into()))),
+            (Command::Drain(server), (Operator::Drain, Some(5.into()))),
+            (weight(7), (Operator::Drain, Some(7.into()))),
+            (Command::Resume(server), (Operator::Ready, None)),
+            (weight(3), (Operator::Ready, Some(3.into()))),
+        ] {
+            assert_eq!(state_after(command), expected, "{command:?}");
+        }
+        until_table(
+            &mut balancer,
+            &[SERVICE, &FIRST.replace("-w 1", "-w 3"), SECOND],
+        )
+        .await;
     });
 }
 
