@@ -74,7 +74,7 @@ impl Command {
     /// A [`CommandError`] for an unknown server or a wrong weight; nothing has changed then.
     pub fn apply(self, balancer: &mut Balancer) -> Result<String, CommandError> {
         let failed = |error: &dyn fmt::Display| CommandError(error.to_string());
-        // What is not named stays: a weight returns no server to service, and a drain keeps the
+        // Other settings stay: a weight returns no server to service, and a drain keeps the
         // weight for later.
         let (server, operator, weight) = match self {
             Self::Drain(server) => (server, Some(Operator::Drain), None),
