@@ -23,6 +23,7 @@ use vrrp_examples::{
         Reading, configuration::Global, reload::ReloadSettings, source::File, start::StartSettings,
     },
     memory,
+    regrouping::Regrouping,
     worker::Worker,
 };
 use vrrp_fsm::{
@@ -267,26 +268,25 @@ impl Daemon {
                 .warning(&format!("announcements are not spaced: {error}"));
         }
         self.apply_statics(plan.statics);
-        self.remove_groups(&plan.groups);
+        let mut regrouping = Regrouping::default();
+        self.shrink_groups(&plan.routers, &plan.groups, &mut regrouping);
         self.add_objects(plan.objects);
         let macvlans = plan.routers.iter().flat_map(|it| &it.macvlans);
-        for problem in self.links.make(macvlans.clone()) {
+        for problem in self.links.make(macvlans) {
             self.log.warning(&problem);
         }
-        let names: BTreeSet<String> = macvlans.map(|it| it.name.clone()).collect();
         self.driver.set_own_macvlans(&self.links.indexes());
-        let mut kept = BTreeSet::new();
-        for planned in plan.routers {
-            let name = planned.name.clone();
-            match self.apply_router(planned) {
-                Ok(id) => drop(kept.insert(id)),
-                Err(error) => self.log.warning(&format!("({name}) does not run: {error}")),
-            }
-        }
+        let kept: BTreeSet<RouterId> = plan
+            .routers
+            .into_iter()
+            .filter_map(|planned| self.apply_router(planned))
+            .collect();
         let gone: Vec<RouterId> = self.driver.routers().map(|it| it.id()).collect();
         for id in gone.into_iter().filter(|id| !kept.contains(id)) {
             self.remove_router(id);
         }
+        let macvlans = self.routers.values().flat_map(|it| &it.planned.macvlans);
+        let names = macvlans.map(|it| it.name.clone()).collect();
         let result = self.links.keep(&names);
         self.note_link(result);
         for group in plan.groups {
@@ -295,6 +295,7 @@ impl Daemon {
                 self.log.warning(&format!("(sync group {name}) {error}"));
             }
         }
+        regrouping.end(&mut self.driver);
         self.remove_objects();
     }
 
@@ -414,10 +415,8 @@ impl Daemon {
     }
 
     /// Adds the tracked objects, and starts watchers for those that the driver does not watch
-    /// itself. Watchers of objects that are no longer planned end.
+    /// itself.
     fn add_objects(&mut self, planned: Vec<PlannedObject>) {
-        let names: BTreeSet<String> = planned.iter().map(|it| it.object.name.clone()).collect();
-        self.watchers.retain(|name, _| names.contains(name));
         for PlannedObject {
             object,
             watch,
@@ -472,6 +471,7 @@ impl Daemon {
         }
     }
 
+    /// Removes the objects that nothing tracks, with their watchers.
     fn remove_objects(&mut self) {
         let mut used = BTreeSet::new();
         for uses in self
@@ -511,7 +511,8 @@ impl Daemon {
     }
 
     /// Reconfigures a running router, without an election where that is possible, or adds a router.
-    fn apply_router(&mut self, planned: PlannedRouter) -> Result<RouterId, Error> {
+    /// Returns the router that then runs. When its settings are refused, it is the former one.
+    fn apply_router(&mut self, planned: PlannedRouter) -> Option<RouterId> {
         let PlannedRouter {
             name,
             mut config,
@@ -525,23 +526,60 @@ impl Daemon {
         let planned = Kept {
             mails: notify.mails,
             priority: config.fsm.priority,
-            name,
+            name: name.clone(),
             tracked,
             objects,
             ipvlan,
             macvlans,
         };
-        self.outlet.set(Party::Instance, &planned.name, notify);
         let same = self.router_with(&config.interface, config.fsm.vrid, config.fsm.family);
+        let mut former = None;
         if let Some(id) = same.map(|it| it.id()) {
             let running = self.routers.get(&id);
             let has_ipvlan = running.is_none_or(|it| it.planned.ipvlan == planned.ipvlan);
-            if has_ipvlan && self.change_router(id, &config)? {
-                self.keep(id, planned);
-                return Ok(id);
+            let changed = if has_ipvlan {
+                self.change_router(id, &config)
+            } else {
+                Ok(false)
+            };
+            if let Err(error) = &changed {
+                self.log.warning(&format!(
+                    "({name}) the router keeps its former settings: {error}"
+                ));
             }
-            self.remove_router(id);
+            match changed {
+                Ok(false) => {
+                    let own = self.driver.get(id).map(|it| it.config());
+                    former = own.zip(self.remove_router(id));
+                }
+                // One that was taken over from another process has no record yet.
+                Err(_) if self.routers.contains_key(&id) => {
+                    self.outlet.set(Party::Instance, &name, notify);
+                    return Some(id);
+                }
+                Ok(true) | Err(_) => {
+                    self.outlet.set(Party::Instance, &name, notify);
+                    self.keep(id, planned);
+                    return Some(id);
+                }
+            }
         }
+        self.outlet.set(Party::Instance, &name, notify);
+        let error = match self.add_router(config, planned) {
+            Ok(id) => return Some(id),
+            Err(error) => error,
+        };
+        let restored = former.map(|(config, kept)| self.add_router(config, kept));
+        let outcome = match &restored {
+            Some(Ok(_)) => "the router starts again with its former settings",
+            _ => "does not run",
+        };
+        self.log.warning(&format!("({name}) {outcome}: {error}"));
+        restored?.ok()
+    }
+
+    /// Adds a router, with the links that it runs on.
+    fn add_router(&mut self, config: RouterConfig, planned: Kept) -> Result<RouterId, Error> {
         // A run that was killed may have left these.
         self.note(host::remove(&planned.objects).map(|()| String::new()));
         let result = self.links.set_up(&planned.macvlans, false);
@@ -550,7 +588,11 @@ impl Daemon {
             self.note(host::remove(&ipvlan.objects).map(|()| String::new()));
             self.note(host::add(&ipvlan.objects));
         }
-        let id = self.driver.add(config)?;
+        let added = self.driver.add(config);
+        if let (Err(_), Some(ipvlan)) = (&added, &planned.ipvlan) {
+            self.note(host::remove(&ipvlan.objects).map(|()| String::new()));
+        }
+        let id = added?;
         self.routers.insert(
             id,
             RunningRouter {
@@ -609,27 +651,38 @@ impl Daemon {
         }
     }
 
-    /// Applies this configuration to a router. Returns whether that was possible without another
-    /// election.
+    /// Applies this configuration to a router, or changes nothing. Returns whether that was
+    /// possible without another election.
     fn change_router(&mut self, id: RouterId, config: &RouterConfig) -> Result<bool, Error> {
         let Some(own) = self.driver.get(id).map(|it| it.config()) else {
             return Ok(false);
         };
-        if rest(&own)? != rest(config)? {
+        let has_other_settings = |new: &VirtualAddress| {
+            let mut own = own.addresses.iter();
+            own.any(|own| own.address() == new.address() && own != new)
+        };
+        if rest(&own)? != rest(config)? || config.addresses.iter().any(has_other_settings) {
             return Ok(false);
         }
-        let old: Vec<IpAddr> = own.addresses.iter().map(VirtualAddress::address).collect();
-        let is_kept = |it: &IpAddr| config.addresses.iter().any(|new| new.address() == *it);
-        for address in &config.addresses {
-            if !own.addresses.contains(address) {
-                if old.contains(&address.address()) {
-                    return Ok(false);
-                }
-                self.driver.add_address(id, address.clone())?;
-            }
+        let result = self.set_router(id, &own, config);
+        if result.is_err()
+            && let Some(part) = self.driver.get(id).map(|it| it.config())
+            && let Err(error) = self.set_router(id, &part, &own)
+        {
+            self.log.warning(&format!("{id}: {error}"));
         }
-        for address in old.into_iter().filter(|it| !is_kept(it)) {
-            self.driver.remove_address(id, address)?;
+        result.map(|()| true)
+    }
+
+    /// Changes the settings that need no election.
+    fn set_router(
+        &mut self,
+        id: RouterId,
+        own: &RouterConfig,
+        config: &RouterConfig,
+    ) -> Result<(), Error> {
+        if own.addresses != config.addresses {
+            self.driver.set_addresses(id, config.addresses.clone())?;
         }
         if let (Transport::Unicast { peers }, false) =
             (&config.transport, own.transport == config.transport)
@@ -639,39 +692,74 @@ impl Daemon {
         self.driver.set_announced(id, config.announced.clone())?;
         self.driver.reconfigure(id, config.fsm)?;
         self.driver.set_tracking(id, config.tracking.clone())?;
-        Ok(true)
+        Ok(())
     }
 
-    fn remove_router(&mut self, id: RouterId) {
+    /// Removes a router, and returns its record.
+    fn remove_router(&mut self, id: RouterId) -> Option<Kept> {
         if let Err(error) = self.driver.remove(id) {
             self.log.warning(&format!("{id}: {error}"));
         }
         self.read_notifications();
-        if let Some(running) = self.routers.remove(&id) {
-            self.note(host::remove(&running.planned.objects).map(|()| String::new()));
-            if let Some(ipvlan) = &running.planned.ipvlan {
-                self.note(host::remove(&ipvlan.objects).map(|()| String::new()));
-            }
-            let name = &running.planned.name;
-            self.log.info(&format!("({name}) removed"));
-            let priority = running.planned.priority;
-            self.report(&Event::of_instance(name, Change::Deleted, priority));
+        let planned = self.routers.remove(&id)?.planned;
+        self.note(host::remove(&planned.objects).map(|()| String::new()));
+        if let Some(ipvlan) = &planned.ipvlan {
+            self.note(host::remove(&ipvlan.objects).map(|()| String::new()));
         }
+        self.log.info(&format!("({}) removed", planned.name));
+        let event = Event::of_instance(&planned.name, Change::Deleted, planned.priority);
+        self.report(&event);
+        Some(planned)
     }
 
-    /// Dissolves the groups that are not planned, or that have other members.
-    fn remove_groups(&mut self, planned: &[PlannedGroup]) {
-        let gone: Vec<GroupId> = self
+    /// Dissolves the groups that are not planned. Takes the routers out of the others that will be
+    /// in another group or in none, so each of them can join its group. A group whose members
+    /// become address owners, or no longer are, loses all of them in the meantime, because it
+    /// cannot have both kinds.
+    fn shrink_groups(
+        &mut self,
+        planned_routers: &[PlannedRouter],
+        planned_groups: &[PlannedGroup],
+        regrouping: &mut Regrouping,
+    ) {
+        let mut routers = BTreeMap::new();
+        for planned in planned_routers {
+            let fsm = &planned.config.fsm;
+            let same = self.router_with(&planned.config.interface, fsm.vrid, fsm.family);
+            routers.extend(same.map(|it| (it.id(), planned)));
+        }
+        let groups: Vec<(GroupId, SyncGroup)> = self
             .driver
             .groups()
-            .filter(|(_, group)| !planned.iter().any(|it| it.name == group.name))
-            .map(|(id, _)| id)
+            .map(|(id, group)| (id, group.clone()))
             .collect();
-        for id in gone {
-            if let Err(error) = self.driver.remove_group(id) {
-                self.log.warning(&format!("{id}: {error}"));
+        for (id, group) in groups {
+            let planned = planned_groups.iter().find(|it| it.name == group.name);
+            let changes_owner = |member: &RouterId| {
+                let own = self.driver.get(*member);
+                let own = own.map(|it| it.machine().config().is_owner());
+                let new = routers.get(member).map(|it| it.config.fsm.is_owner());
+                new.is_some() && new != own
+            };
+            let changes = group.members.iter().any(changes_owner);
+            let leaves = |member: &RouterId| {
+                let router = routers.get(member);
+                let names = planned.map(|it| &it.members);
+                let stays = router
+                    .is_none_or(|router| names.is_some_and(|names| names.contains(&router.name)));
+                changes || !stays
+            };
+            let leaving: Vec<RouterId> = group.members.iter().copied().filter(leaves).collect();
+            let mut result = regrouping.leave(&mut self.driver, &leaving);
+            if planned.is_none() {
+                let removed = self.driver.remove_group(id).map(drop);
+                result = result.and(removed);
+                self.groups.remove(&id);
             }
-            self.groups.remove(&id);
+            if let Err(error) = result {
+                self.log
+                    .warning(&format!("(sync group {}) {error}", group.name));
+            }
         }
     }
 

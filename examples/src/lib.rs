@@ -29,6 +29,8 @@ pub mod password;
 #[cfg(feature = "programs")]
 pub mod probe;
 #[cfg(feature = "programs")]
+pub mod regrouping;
+#[cfg(feature = "programs")]
 pub mod status;
 #[cfg(feature = "programs")]
 pub mod succession;

@@ -13,6 +13,7 @@
 
 mod cloud;
 mod daemon;
+mod groups;
 mod guides;
 mod reload;
 mod replace;

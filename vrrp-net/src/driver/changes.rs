@@ -1,6 +1,6 @@
 //! Changes of a router that runs, without another election.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
 use vrrp_fsm::{Config, Instant, fleet::RouterId};
 use vrrp_proto::Peer;
@@ -212,13 +212,7 @@ impl Driver {
         }
         let mut addresses = router.config.addresses().to_vec();
         addresses.push(address);
-        router.advertise(addresses)?;
-        self.planner.add_address(id, own);
-        self.queue.push(id);
-        let now = self.now();
-        // An address to advertise from may be a virtual one now.
-        self.reconcile(now, id);
-        self.readdress(now, id)
+        self.replace_addresses(id, addresses)
     }
 
     /// Removes a virtual address. An Active advertises the change at once.
@@ -238,14 +232,79 @@ impl Driver {
                 problem: format!("{address} is not listed"),
             });
         }
-        let left = self
+        self.replace_addresses(id, addresses)
+    }
+
+    /// Replaces the listed virtual addresses in one step, so the old and the new ones together may
+    /// be more than a message can list. An Active advertises, installs and announces the new ones
+    /// at once. Addresses that stay are not touched.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoRouter`]; [`Error::Advertisement`] when there are none, more than 255, or an IPv6
+    /// address that could not be the first; [`Error::Invalid`] for an address of another family,
+    /// one that is given twice or is also [excluded](RouterConfig::excluded), and one that the
+    /// router has with other settings: remove that first. Nothing has changed then.
+    pub fn set_addresses(
+        &mut self,
+        id: RouterId,
+        addresses: Vec<VirtualAddress>,
+    ) -> Result<(), Error> {
+        let router = self.router_mut(id)?;
+        let excluded = router.common().excluded.iter();
+        let mut seen: BTreeSet<IpAddr> = excluded.map(VirtualAddress::address).collect();
+        for address in &addresses {
+            let own = address.address();
+            let invalid = |problem| Error::Invalid {
+                field: "addresses",
+                problem,
+            };
+            if !seen.insert(own) {
+                return Err(invalid(format!("{own} is listed twice")));
+            }
+            let mut former = router.config.addresses().iter();
+            if former.any(|it| it.address() == own && it != address) {
+                let problem = format!("{own} is there with other settings: remove it first");
+                return Err(invalid(problem));
+            }
+        }
+        self.replace_addresses(id, addresses)
+    }
+
+    fn replace_addresses(
+        &mut self,
+        id: RouterId,
+        addresses: Vec<VirtualAddress>,
+    ) -> Result<(), Error> {
+        let locals = |list: &[VirtualAddress]| -> BTreeSet<IpAddr> {
+            list.iter().map(VirtualAddress::address).collect()
+        };
+        let old = locals(self.router_mut(id)?.config.addresses());
+        let new = locals(&addresses);
+        let left: Vec<_> = self
             .wanted(id)
-            .map(|it| it.left_of(address, &self.host.actual));
+            .iter()
+            .flat_map(|it| {
+                old.difference(&new)
+                    .map(|gone| it.left_of(*gone, &self.host.actual))
+            })
+            .flatten()
+            .collect();
         self.router_mut(id)?.advertise(addresses)?;
-        self.planner.add_all_former(left.unwrap_or_default());
-        self.planner.remove_address(id, address);
+        self.planner.add_all_former(left);
+        for gone in old.difference(&new) {
+            self.planner.remove_address(id, *gone);
+        }
+        for come in new.difference(&old) {
+            self.planner.add_address(id, *come);
+        }
         self.queue.push(id);
-        self.readdress(self.now(), id)
+        let now = self.now();
+        if !new.is_subset(&old) {
+            // An address to advertise from may be a virtual one now.
+            self.reconcile(now, id);
+        }
+        self.readdress(now, id)
     }
 
     /// Replaces the peers of a unicast router. An Active advertises to them at once.

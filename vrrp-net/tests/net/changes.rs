@@ -75,6 +75,49 @@ fn amb_21_addresses_change_without_an_election() {
 }
 
 #[test]
+fn amb_21_all_addresses_are_replaced_at_once() {
+    in_time(|| {
+        let addresses = |subnet: u8| -> Vec<_> {
+            let all = (1..=200).map(|host| format!("198.51.{subnet}.{host}/32"));
+            all.map(|it| it.parse().unwrap()).collect()
+        };
+        let (_lan, hosts) = lan_of::<1>();
+        let mut config = router(Family::Ipv4, 200);
+        config.addresses = addresses(1);
+        let (running, id) = DriverThread::with_router(hosts[0].namespace(), config);
+        running.wait_for_state(id, State::Active);
+        wait_for_address(&hosts[0], "198.51.1.200/32", true);
+        let kept = addresses(1)[9].clone();
+        let mut new = addresses(2);
+        new[9] = kept.clone();
+        running.with(move |driver| driver.set_addresses(id, new).unwrap());
+        for (address, is_there) in [
+            ("198.51.1.1/32", false),
+            ("198.51.1.10/32", true),
+            ("198.51.1.200/32", false),
+            ("198.51.2.1/32", true),
+            ("198.51.2.200/32", true),
+        ] {
+            wait_for_address(&hosts[0], address, is_there);
+        }
+
+        // A list that is refused changes nothing.
+        let other_prefix = kept.clone().with_prefix_len(24).unwrap();
+        let twice = vec![kept.clone(), kept.clone()];
+        let too_many = addresses(2).into_iter().chain(addresses(3)).collect();
+        for list in [vec![], vec![other_prefix], twice, too_many] {
+            let count = list.len();
+            let result = running.with(move |driver| driver.set_addresses(id, list));
+            assert!(result.is_err(), "{count} addresses");
+        }
+        let left = running.with(move |driver| driver.get(id).unwrap().config().addresses.len());
+        assert_eq!(left, 200);
+        assert_eq!(running.count_transitions(State::Active), 1);
+        assert_eq!(running.count_transitions(State::Initialize), 0);
+    });
+}
+
+#[test]
 fn amb_21_the_interval_changes_without_an_election() {
     in_time(|| {
         let (lan, hosts) = lan_of::<2>();
