@@ -27,10 +27,15 @@
 //!   discard its messages as replays.
 //! * A receiver that has just started knows no sequence, and accepts a replay that is not older
 //!   than the window.
+//! * A receiver whose clock goes back by more than the window ignores the sequences that it knows:
+//!   it accepts a replay of the time to which its clock was set. Otherwise it would discard every
+//!   message until its clock has passed them, after a step that corrects the clocks of all routers.
 //!
-//! The first and the last limit do not apply to a router that keeps its sequences across a restart.
-//! It saves [`SendSequence::last`] and [`ReplayMarks::iter`], and restores them with
-//! [`SendSequence::continue_above`] and [`ReplayMarks::restore`]. [`Sequence`] has `serde` support.
+//! The first and the third limit do not apply to a router that keeps its sequences across a
+//! restart, unless its clock goes back by more than the window. It saves [`SendSequence::last`] and
+//! [`ReplayMarks::iter`], and restores them with [`SendSequence::continue_above`] and
+//! [`ReplayMarks::restore`]. [`Sequence`] has `serde` support. Routers whose clocks an attacker may
+//! set back need [`AntiReplay::Monotonic`].
 //!
 //! The distance between two clocks is visible before packets are discarded:
 //! [`Verified::clock_skew`] returns it once it exceeds half of the window, and
@@ -582,7 +587,8 @@ impl SendSequence {
     }
 
     /// Continues above a number that was sent for the same virtual router from the same address: by
-    /// this host before a restart, or by a process that it replaces.
+    /// this host before a restart, or by a process that it replaces. [`next`](Self::next) follows a
+    /// clock that has gone back by more than the window nevertheless.
     pub fn continue_above(&mut self, sequence: Sequence) {
         if self.last.is_none_or(|last| sequence.is_after(last)) {
             self.last = Some(sequence);
@@ -675,8 +681,10 @@ impl<P: AsRef<[Option<Mark>]>> ReplayMarks<P> {
 
     /// Whether a message is new. Changes nothing, because the message may still fail another check.
     ///
-    /// With [`AntiReplay::Time`] a mark outside the window no longer counts: the window itself
-    /// excludes every message that the mark would.
+    /// With [`AntiReplay::Time`] a mark outside the window does not count. If it is behind the
+    /// window, the window itself excludes every message that the mark would. If it is ahead, the
+    /// clock has gone back, and messages of the time before the step can be replayed; as long as
+    /// the mark counted, all messages of its sender would be discarded.
     ///
     /// # Errors
     ///

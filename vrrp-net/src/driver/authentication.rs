@@ -63,7 +63,8 @@ pub(super) struct Hmac {
 /// [`Driver::continue_sequences`](super::Driver::continue_sequences) before the first turn. Without
 /// them (the default), peers discard the packets of a router with IP AH until it has sent more than
 /// before or has received one of theirs; with HMAC, packets from before the restart can be replayed
-/// to this router as long as they are in the window.
+/// to this router as long as they are in the window. With HMAC and
+/// `AntiReplay::Time` they do not count after the clock has gone back by more than the window.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(default))]

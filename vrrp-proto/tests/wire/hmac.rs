@@ -608,3 +608,29 @@ fn kept_sequences_close_the_gaps_of_a_cold_restart() {
     restarted.restore(marks.iter());
     assert!(restarted.check(&replayed, before, window(5)).is_err());
 }
+
+/// Otherwise routers whose clocks were corrected would not receive each other for as long as the
+/// step was. The documentation names the replay that this allows.
+#[test]
+fn kept_sequences_follow_a_clock_that_goes_back_beyond_the_window() {
+    let kept = Sequence::new(1000 << 32);
+    let source = SENDER_V4.into();
+    for (seconds, counts) in [(995, true), (994, false)] {
+        let now = UtcTime::new(seconds, 0);
+        let mut sender = SendSequence::default();
+        sender.continue_above(kept);
+        let next = sender.next(now, window(5));
+        let expected = if counts {
+            kept.get() + 1
+        } else {
+            seconds << 32
+        };
+        assert_eq!(next.get(), expected);
+
+        let mut marks: ReplayMarks = ReplayMarks::new();
+        marks.restore([(source, kept)]);
+        let received = verified(source, seconds, 0);
+        assert_eq!(marks.check(&received, now, window(5)).is_err(), counts);
+        assert!(marks.check(&received, now, AntiReplay::Monotonic).is_err());
+    }
+}
