@@ -56,11 +56,46 @@ pub fn run(
     command: Command,
     limits: Limits,
     stopped: BorrowedFd<'_>,
-    mut report: impl FnMut(Result<(), Failure>, &str),
+    report: impl FnMut(Result<(), Failure>, &str),
 ) {
+    // One that was given up because of `stopped` is killed once more.
+    drop(attend(command, limits, stopped, Patience::Endless, report));
+}
+
+/// Runs a command as [`run`] does, but does not wait for the end of one that cannot be ended: it is
+/// returned.
+pub fn run_or_give_up(
+    command: Command,
+    limits: Limits,
+    stopped: BorrowedFd<'_>,
+    report: impl FnMut(Result<(), Failure>, &str),
+) -> Option<Process> {
+    attend(command, limits, stopped, Patience::UntilGivenUp, report)
+}
+
+/// How long a command is attended that cannot be ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Patience {
+    /// Until its end.
+    Endless,
+    /// Until it has been reported.
+    UntilGivenUp,
+}
+
+/// Returns a command that was given up.
+fn attend(
+    command: Command,
+    limits: Limits,
+    stopped: BorrowedFd<'_>,
+    patience: Patience,
+    mut report: impl FnMut(Result<(), Failure>, &str),
+) -> Option<Process> {
     let mut process = match Process::start(command) {
         Ok(process) => process,
-        Err(error) => return report(Err(Failure::Start(error)), ""),
+        Err(error) => {
+            report(Err(Failure::Start(error)), "");
+            return None;
+        }
     };
     let mut escalation = Escalation::new(Instant::now(), limits);
     let mut is_stopping = false;
@@ -73,7 +108,7 @@ pub fn run(
                 if !has_timed_out {
                     report(outcome(result), &process.output());
                 }
-                return;
+                return None;
             }
             Ok(Waited::Woken) => {
                 is_stopping = true;
@@ -85,7 +120,7 @@ pub fn run(
                 };
                 let refusal = process.take(step).err();
                 match step {
-                    Step::GiveUp if is_stopping => return,
+                    Step::GiveUp if is_stopping => return Some(process),
                     _ if is_stopping => {}
                     Step::Terminate => {
                         report(Err(Failure::TimedOut(limits.run)), &process.output());
@@ -93,11 +128,17 @@ pub fn run(
                     Step::Kill => {}
                     Step::GiveUp => {
                         report(Err(Failure::Stuck(refusal)), &process.output());
+                        if patience == Patience::UntilGivenUp {
+                            return Some(process);
+                        }
                     }
                 }
             }
             // Dropping the process kills it.
-            Err(error) => return report(Err(Failure::Start(error)), ""),
+            Err(error) => {
+                report(Err(Failure::Start(error)), "");
+                return None;
+            }
         }
     }
 }

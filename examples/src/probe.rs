@@ -2,7 +2,8 @@
 //!
 //! [`Probe`] describes an attempt, as a configuration has it, and [`probe`] makes it. The result is
 //! the [`Outcome`] that [`Pool::handle_result`](ipvs_netlink::pool::Pool::handle_result) takes. An
-//! attempt has no state, and its deadline covers all of it. A cause on this host, such as a lack of
+//! attempt has no state, except that a script that cannot be ended is not started again, and its
+//! deadline covers all of it. A cause on this host, such as a lack of
 //! ports, is a [local failure](Outcome::LocalFailure), which says nothing about the server.
 //!
 //! ```no_run
@@ -36,6 +37,7 @@ mod pattern;
 mod script;
 mod smtp;
 mod source;
+mod stuck;
 mod tcp;
 mod tls;
 mod udp;

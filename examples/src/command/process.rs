@@ -203,6 +203,15 @@ impl Process {
         Ok(kill_process_group(self.pid, signal)?)
     }
 
+    /// Whether a command that had to end has ended by now, and no process has its output any more.
+    pub fn has_ended(&mut self) -> bool {
+        match self.wait(Some(Instant::now()), None, true) {
+            Ok(waited) => waited == Waited::Ended && self.finish().is_ok(),
+            // Without memory nothing is known.
+            Err(_) => false,
+        }
+    }
+
     /// Returns the last lines that it has printed so far.
     #[must_use]
     pub fn output(&self) -> String {

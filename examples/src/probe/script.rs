@@ -21,8 +21,8 @@ use rustix::event::{EventfdFlags, eventfd};
 use serde::{Deserialize, Deserializer, de};
 use tokio::{sync::oneshot, task::spawn_blocking};
 
-use super::{Probe, source::local};
-use crate::command::{self, Limits};
+use super::{Probe, source::local, stuck};
+use crate::command::{self, Limits, run_or_give_up};
 
 /// How long a command may take to end after SIGTERM, and again after SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
@@ -30,7 +30,8 @@ const GRACE: Duration = Duration::from_secs(2);
 /// A command on this host, in a process group of its own.
 ///
 /// Exit status 0 is a success. A command that does not end by the deadline has failed; its process
-/// group gets SIGTERM, and SIGKILL two seconds later.
+/// group gets SIGTERM, and SIGKILL two seconds later. While a run of it cannot be ended either way,
+/// further attempts with the same target fail without a start.
 ///
 /// In addition to the environment of this program it has `CHECK_ADDRESS` and `CHECK_PORT`, the
 /// target, and `CHECK_SERVICE` and `CHECK_SERVER` as [`name_places`] sets them.
@@ -137,6 +138,11 @@ impl Script {
         };
         let (report, outcome) = oneshot::channel();
         let command = self.command(target)?;
+        let key = (self.clone(), target);
+        if stuck::is_stuck(&key) {
+            let text = "an earlier run cannot be ended; the next one waits for its end";
+            return Err(Outcome::failure(FailureKind::TimeLimit, text));
+        }
         let limits = Limits {
             run: deadline.saturating_duration_since(Instant::now()),
             grace: GRACE,
@@ -144,13 +150,16 @@ impl Script {
         let weighs = self.weighs;
         spawn_blocking(move || {
             let mut sender = Some(report);
-            command::run(command, limits, stop.as_fd(), |ended, output| {
+            let process = run_or_give_up(command, limits, stop.as_fd(), |ended, output| {
                 // A command that cannot be ended has a second report, but its probe is over by
                 // then.
                 if let Some(sender) = sender.take() {
                     let _ = sender.send(evaluate(ended, output, weighs));
                 }
             });
+            if let Some(process) = process {
+                stuck::keep(key, process);
+            }
         });
         Ok((running, outcome))
     }

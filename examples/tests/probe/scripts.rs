@@ -12,6 +12,10 @@ use ipvs_netlink::{
     DestinationKey, ServiceKey,
     pool::{FailureKind, Outcome, WeightReport},
 };
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use vrrp_examples::probe::{Place, Probe, Script, User, probe};
 
 use super::{LIMIT, assert_local, at, attempt, block_on, kind};
@@ -143,4 +147,54 @@ fn a_script_that_is_given_up_ends() {
     let (processes, outcome) = run_for("sleep 1000 &", LIMIT, Duration::from_secs(2));
     assert_eq!(outcome, None);
     assert_all_gone(&processes);
+}
+
+#[test]
+fn a_script_that_cannot_be_ended_is_not_started_again_until_its_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str| folder.path().join(name);
+    let lines = |name: &str| {
+        let text = fs::read_to_string(file(name)).unwrap_or_default();
+        text.lines().map(String::from).collect::<Vec<_>>()
+    };
+    // A process in a session of its own keeps the output.
+    let script = shell(&format!(
+        "cd {}; echo start >>starts; if [ -e fine ]; then exit 0; fi
+        setsid sleep 1000 & echo $! >>processes; wait",
+        folder.path().display()
+    ));
+    let script = Probe::Script(Box::new(script));
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let attempt = |limit| runtime.block_on(probe(&script, target(), Instant::now() + limit));
+    let is_refused = |outcome: &Outcome| outcome.to_string().contains("cannot be ended");
+    let end = Instant::now() + LIMIT;
+    let mut outcome = attempt(Duration::from_secs(1));
+    while !is_refused(&outcome) && Instant::now() < end {
+        outcome = attempt(Duration::from_secs(1));
+    }
+    // Those that were started before are given up as well.
+    let before = lines("starts").len();
+    let more = [(); 5].map(|()| attempt(Duration::from_secs(1)));
+    let starts = lines("starts").len();
+    fs::write(file("fine"), "").unwrap();
+    for pid in lines("processes") {
+        let pid = Pid::from_raw(pid.parse().unwrap());
+        // One may have been killed before it was in its own session.
+        let _ = kill(pid, Signal::SIGKILL);
+    }
+    let end = Instant::now() + LIMIT;
+    let mut last = attempt(LIMIT);
+    while last != Outcome::SUCCESS && Instant::now() < end {
+        last = attempt(LIMIT);
+    }
+    // A thread that waits for a command must not hold up the test.
+    runtime.shutdown_background();
+    assert_eq!(kind(&outcome), FailureKind::TimeLimit);
+    assert!(is_refused(&outcome), "{outcome}");
+    assert!(more.iter().all(is_refused), "{more:?}");
+    assert_eq!(starts, before);
+    assert_eq!(last, Outcome::SUCCESS);
 }
