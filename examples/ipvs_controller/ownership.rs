@@ -20,6 +20,8 @@ use vrrp_examples::{
 pub(crate) struct Ownership {
     file: Option<PathBuf>,
     keys: BTreeSet<ServiceKey>,
+    /// Whether the file differs, because it could not be written.
+    is_unsaved: bool,
 }
 
 impl Ownership {
@@ -43,6 +45,7 @@ impl Ownership {
         Ok(Self {
             file: file.map(Path::to_owned),
             keys,
+            is_unsaved: false,
         })
     }
 
@@ -58,9 +61,7 @@ impl Ownership {
     pub(crate) fn claim(&mut self, keys: impl Iterator<Item = ServiceKey>) -> io::Result<()> {
         let before = self.keys.len();
         self.keys.extend(keys);
-        if self.keys.len() == before {
-            return Ok(());
-        }
+        self.is_unsaved |= self.keys.len() != before;
         self.save()
     }
 
@@ -76,15 +77,13 @@ impl Ownership {
         for key in keys {
             self.keys.remove(&key);
         }
-        if self.keys.len() == before {
-            return Ok(());
-        }
+        self.is_unsaved |= self.keys.len() != before;
         self.save()
     }
 
-    /// Replaces the file in one step.
-    fn save(&self) -> io::Result<()> {
-        let Some(path) = &self.file else {
+    /// Replaces the file in one step, if it differs.
+    fn save(&mut self) -> io::Result<()> {
+        let Some(path) = self.file.as_ref().filter(|_| self.is_unsaved) else {
             return Ok(());
         };
         if let Some(folder) = path.parent() {
@@ -95,7 +94,9 @@ impl Ownership {
             text.push_str(&key.to_string());
             text.push('\n');
         }
-        replace(path, text.as_bytes(), Readers::Owner, Durability::Program)
+        replace(path, text.as_bytes(), Readers::Owner, Durability::Program)?;
+        self.is_unsaved = false;
+        Ok(())
     }
 }
 
@@ -117,6 +118,33 @@ mod tests {
         first.release([key(2)].into_iter()).unwrap();
         let second = Ownership::open(Some(&path)).unwrap();
         assert_eq!(second.keys().copied().collect::<Vec<_>>(), [key(1), key(3)]);
+    }
+
+    #[test]
+    fn a_file_that_could_not_be_written_is_written_next_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let path = state.join("services");
+        let saved = || {
+            let saved = Ownership::open(Some(&path)).unwrap();
+            saved.keys().copied().collect::<Vec<_>>()
+        };
+        let mut ownership = Ownership::open(Some(&path)).unwrap();
+        // A file in the place of the folder.
+        fs::write(&state, "").unwrap();
+        let claimed = || [key(1), key(2)].into_iter();
+        ownership.claim(claimed()).unwrap_err();
+        ownership.claim(claimed()).unwrap_err();
+        fs::remove_file(&state).unwrap();
+        ownership.claim(claimed()).unwrap();
+        assert_eq!(saved(), [key(1), key(2)]);
+
+        fs::remove_dir_all(&state).unwrap();
+        fs::write(&state, "").unwrap();
+        ownership.release([key(1)].into_iter()).unwrap_err();
+        fs::remove_file(&state).unwrap();
+        ownership.release([].into_iter()).unwrap();
+        assert_eq!(saved(), [key(2)]);
     }
 
     #[test]
