@@ -117,16 +117,22 @@ impl Schedule {
             (Extent::Changes, Some(before)) => drain.map(|drain| drain.min(before)),
             _ => drain,
         };
-        self.retry = if is_success {
-            None
-        } else {
-            let wait = match self.retry {
-                None => FIRST_RETRY,
-                Some((before, _)) => before.saturating_mul(2).min(LONGEST_RETRY),
-            };
-            Some((wait, now.saturating_add(wait)))
+        // Only a full synchronization shows that all is as wanted, so nothing else ends or defers
+        // the next attempt at one.
+        self.retry = match (extent, self.retry) {
+            (Extent::Full, _) if is_success => None,
+            (Extent::Full, Some((before, _))) => {
+                Some(retry(now, before.saturating_mul(2).min(LONGEST_RETRY)))
+            }
+            (_, None) if !is_success => Some(retry(now, FIRST_RETRY)),
+            (_, retry) => retry,
         };
     }
+}
+
+/// A time to wait, and the time of the next attempt.
+fn retry(now: Duration, wait: Duration) -> (Duration, Duration) {
+    (wait, now.saturating_add(wait))
 }
 
 #[cfg(test)]
@@ -221,5 +227,28 @@ mod tests {
         assert_eq!(pauses, [1, 2, 4, 8, 16, 32, 60, 60]);
         schedule.done(now, Extent::Full, true, None);
         assert_eq!(schedule.next(), Some((now + at(1_000), Extent::Full)));
+    }
+
+    #[test]
+    fn only_a_full_synchronization_ends_or_defers_the_retry_of_one() {
+        let mut schedule = synchronized();
+        schedule.done(at(100), Extent::Full, false, None);
+        schedule.done(at(101), Extent::Full, false, None);
+        assert_eq!(schedule.next(), Some((at(103), Extent::Full)));
+        for (extent, is_success) in [
+            (Extent::Changes, true),
+            (Extent::Changes, false),
+            (Extent::Drains, true),
+            (Extent::Drains, false),
+        ] {
+            schedule.changed();
+            schedule.begin();
+            schedule.done(at(102), extent, is_success, None);
+            assert_eq!(schedule.next(), Some((at(103), Extent::Full)));
+        }
+        schedule.done(at(103), Extent::Full, false, None);
+        assert_eq!(schedule.next(), Some((at(107), Extent::Full)));
+        schedule.done(at(107), Extent::Full, true, None);
+        assert_eq!(schedule.next(), Some((at(137), Extent::Full)));
     }
 }
