@@ -30,7 +30,7 @@ impl Driver {
             self.note_event(now, event, &mut affected);
             let fresh = self.announced_by(event);
             let concerned = self.planner.notice(event, &mut self.host.actual);
-            lost.extend(self.host.actual.apply(event));
+            lost.extend(self.host.follow(event));
             for id in concerned {
                 self.queue.push(id);
             }
@@ -285,6 +285,7 @@ impl Driver {
         if is_first {
             self.packets
                 .renew_memberships(|socket| socket.join_again(interface));
+            self.host.proxies.join_again(Some(interface));
         }
     }
 

@@ -90,6 +90,22 @@ impl Host {
         Ok((events, has_more))
     }
 
+    /// Applies a notification. Returns the thing that is gone.
+    pub(super) fn follow(&mut self, event: &MonitorEvent) -> Option<Lost> {
+        if let MonitorEvent::LinkGone { interface } = event {
+            self.leave_proxied(*interface);
+        }
+        self.actual.apply(event)
+    }
+
+    /// Ends the memberships on a link that is gone: another link may get its index, and has none of
+    /// them.
+    fn leave_proxied(&mut self, interface: u32) {
+        for address in self.actual.proxied_on(interface) {
+            self.proxies.leave(interface, address);
+        }
+    }
+
     /// Takes the events about addresses of the host that the kernel had removed along with virtual
     /// ones.
     pub(super) fn take_subnet_events(&mut self) -> Vec<DriverEvent> {
@@ -116,6 +132,13 @@ impl Host {
         let routes = self.netlink.marked_routes()?;
         self.resync_at = None;
         self.is_ahead = true;
+        for (interface, address) in self.actual.proxied() {
+            if interfaces.get(interface).is_none() {
+                self.proxies.leave(interface, address);
+            }
+        }
+        // Another link may have an index by now.
+        self.proxies.join_again(None);
         let lost = self.actual.resync(interfaces);
         self.actual.found_routes(routes);
         Ok(Some(lost))
@@ -188,9 +211,7 @@ impl Host {
         let results = part.iter().zip(indexes).map(|(change, index)| {
             let result = self.netlink.delete_links(&[index]);
             if result.is_ok() {
-                for address in self.actual.proxied_on(index) {
-                    self.proxies.leave(index, address);
-                }
+                self.leave_proxied(index);
                 self.actual.made(change, true);
             }
             result.map(|()| Made::new(Outcome::Changed))

@@ -39,6 +39,15 @@ impl Proxies {
         }
     }
 
+    /// Renews the memberships on an interface, or on all: the kernel may have ended them.
+    pub(super) fn join_again(&self, interface: Option<u32>) {
+        for socket in &self.sockets {
+            if let Err(error) = socket.join_again(interface) {
+                tracing::warn!(%error, "neighbor solicitations are no longer received there");
+            }
+        }
+    }
+
     fn socket(&mut self, address: IpAddr) -> Option<&mut ProxySocket> {
         let wanted = family(address);
         self.sockets

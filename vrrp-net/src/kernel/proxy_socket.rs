@@ -98,10 +98,7 @@ impl ProxySocket {
         let group = solicited_node_group(address);
         self.groups
             .join(self.socket.as_fd(), interface, group)
-            .map_err(|cause| {
-                let interface = describe_interface(interface);
-                Error::os(format!("join group {group} on {interface}"))(cause)
-            })
+            .map_err(|cause| refusal(interface, group, cause))
     }
 
     /// Undoes a [`join`](Self::join). With the last address of a group the membership ends.
@@ -109,6 +106,14 @@ impl ProxySocket {
         if let IpAddr::V6(address) = address {
             self.groups.leave(interface, solicited_node_group(address));
         }
+    }
+
+    /// Joins the groups again on an interface, or on all, after the kernel may have ended the
+    /// memberships by itself.
+    pub(crate) fn join_again(&self, interface: Option<u32>) -> Result<(), Error> {
+        self.groups
+            .join_again(interface)
+            .map_err(|(interface, group, cause)| refusal(interface, group, cause))
     }
 
     /// Answers the waiting requests. It does not wait.
@@ -150,6 +155,11 @@ impl ProxySocket {
         }
         Ok(())
     }
+}
+
+fn refusal(interface: u32, group: Ipv6Addr, cause: io::Error) -> Error {
+    let interface = describe_interface(interface);
+    Error::os(format!("join group {group} on {interface}"))(cause)
 }
 
 const fn ethernet_type(family: Family) -> u16 {
@@ -210,6 +220,25 @@ impl Groups {
         self.members
             .insert((interface, group), Membership { users: 1, holder });
         Ok(())
+    }
+
+    /// Renews the memberships on an interface, or on all. Returns the last refusal.
+    fn join_again(&self, interface: Option<u32>) -> Result<(), (u32, Ipv6Addr, io::Error)> {
+        let mut result = Ok(());
+        for ((of, group), membership) in &self.members {
+            if interface.is_some_and(|it| it != *of) {
+                continue;
+            }
+            if let Some(holder) = self.holders.get(membership.holder) {
+                // The membership is on the socket's list, whether or not the interface still has
+                // it.
+                let _listed = holder.leave_multicast_v6(group, *of);
+                if let Err(cause) = holder.join_multicast_v6(group, *of) {
+                    result = Err((*of, *group, cause));
+                }
+            }
+        }
+        result
     }
 
     fn leave(&mut self, interface: u32, group: Ipv6Addr) {

@@ -375,10 +375,15 @@ impl Actual {
         self.proxied.get(&(interface, local)).copied().flatten()
     }
 
+    /// The addresses that the proxy answers for, each with its interface.
+    pub(crate) fn proxied(&self) -> impl Iterator<Item = (u32, IpAddr)> {
+        self.proxied.keys().copied()
+    }
+
     /// The addresses that the proxy answers for on an interface.
     pub(crate) fn proxied_on(&self, interface: u32) -> Vec<IpAddr> {
-        let all = self.proxied.keys().filter(|(index, _)| *index == interface);
-        all.map(|(_, address)| *address).collect()
+        let all = self.proxied().filter(|(index, _)| *index == interface);
+        all.map(|(_, address)| address).collect()
     }
 
     pub(crate) fn is_proxied(&self, interface: u32, local: IpAddr) -> bool {

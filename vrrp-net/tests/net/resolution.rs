@@ -7,9 +7,10 @@ use std::{
 };
 
 use vrrp_fsm::State;
-use vrrp_lab::{Capture, Frame, Host, Probe, wait_for};
+use vrrp_lab::{Capture, Frame, Host, Namespace, Probe, wait_for};
 use vrrp_net::{
-    LinkChange, Macvlan, Netlink, Outcome, ProxySocket, Route, RouteChange, VirtualMac,
+    DriverEvent, LinkChange, Macvlan, Netlink, Outcome, ProxySocket, Route, RouteChange, RouterId,
+    VirtualMac,
 };
 use vrrp_proto::{
     Family,
@@ -249,4 +250,107 @@ fn a_10_an_address_that_is_not_on_the_host_is_answered_for_and_nothing_sent_to_i
         assert!(!pings.0.is_empty());
         assert!(pings.0.iter().all(|ping| ping.answer.is_none()), "{prefix}");
     }
+}
+
+/// Whether an interface of a host receives solicitations for the virtual address.
+fn receives_solicitations(host: &Host) -> bool {
+    let mut list = host.namespace().command("cat");
+    let list = list.arg("/proc/thread-self/net/igmp6").output().unwrap();
+    let list = String::from_utf8(list.stdout).unwrap();
+    list.lines()
+        .any(|line| line.contains("eth0") && line.contains("ff0200000000000000000001ff000254"))
+}
+
+/// Moves the interface of a host to another network namespace and back, where it has the index of
+/// before.
+fn visit_another_namespace(host: &Host, while_away: impl FnOnce()) {
+    let elsewhere = Namespace::new().unwrap();
+    let sleep = |namespace: &Namespace| namespace.command("sleep").arg("600").spawn().unwrap();
+    let mut sleeps = [sleep(&elsewhere), sleep(host.namespace())];
+    let [there, back] = sleeps.each_ref().map(|it| it.id().to_string());
+    iproute2(host, &["link", "set", "eth0", "netns", &there]);
+    while_away();
+    let mut ip = elsewhere.command("ip");
+    let moved = ip.args(["link", "set", "eth0", "netns", &back]).status();
+    assert!(moved.unwrap().success());
+    iproute2(host, &["link", "set", "eth0", "up"]);
+    let shown = iproute2(host, &["-o", "link", "show", "dev", "eth0"]);
+    assert!(shown.starts_with(&format!("{}: ", host.index())), "{shown}");
+    for sleep in &mut sleeps {
+        sleep.kill().unwrap();
+        sleep.wait().unwrap();
+    }
+    wait_for("a usable link-local address", LIMIT, || {
+        let shown = iproute2(host, &["-6", "address", "show", "dev", "eth0"]);
+        (shown.contains("fe80:") && !shown.contains("tentative")).then_some(())
+    })
+    .unwrap();
+}
+
+/// An Active over IPv6 that only answers for its address receives solicitations after `happening`.
+fn solicitations_are_received_after(happening: impl FnOnce(&Host, &DriverThread, RouterId)) {
+    let (_lan, [r1]) = lan_of::<1>();
+    let mut config = router(Family::Ipv6, 100);
+    config.enforce_accept_mode = true;
+    let (running, id) = DriverThread::with_router(r1.namespace(), config);
+    running.wait_for_state(id, State::Active);
+    let received = || {
+        wait_for("the membership", LIMIT, || {
+            receives_solicitations(&r1).then_some(())
+        })
+    };
+    received().unwrap();
+    happening(&r1, &running, id);
+    running.wait_for_state(id, State::Active);
+    received().unwrap();
+    running.stop();
+    assert!(!receives_solicitations(&r1));
+}
+
+#[test]
+fn a_07_solicitations_are_received_after_an_interface_has_visited_another_namespace() {
+    solicitations_are_received_after(|host, running, id| {
+        visit_another_namespace(host, || running.wait_for_state(id, State::Initialize));
+    });
+}
+
+#[test]
+fn a_07_solicitations_are_received_after_a_visit_that_the_driver_sees_at_once() {
+    solicitations_are_received_after(|host, running, _| {
+        running.while_asleep(|| visit_another_namespace(host, || ()));
+    });
+}
+
+#[test]
+fn a_07_solicitations_are_received_after_a_visit_whose_notifications_are_lost() {
+    solicitations_are_received_after(|host, running, _| {
+        running.with(|driver| driver.set_monitor_buffer(1).unwrap());
+        running.while_asleep(|| {
+            // These notifications leave no room for later ones.
+            for toggle in ["down", "up"].iter().cycle().take(20) {
+                iproute2(host, &["link", "set", "lo", toggle]);
+            }
+            visit_another_namespace(host, || ());
+        });
+        running.wait_for_event("the overrun", |event| {
+            matches!(event, DriverEvent::Overrun).then_some(())
+        });
+    });
+}
+
+#[test]
+fn a_07_solicitations_are_received_after_an_mtu_that_was_too_small() {
+    solicitations_are_received_after(|host, running, _| {
+        running.while_asleep(|| {
+            // The kernel ends IPv6 on the interface, with all memberships of groups.
+            for mtu in ["1000", "1500"] {
+                iproute2(host, &["link", "set", "eth0", "mtu", mtu]);
+            }
+            wait_for("a usable link-local address", LIMIT, || {
+                let shown = iproute2(host, &["-6", "address", "show", "dev", "eth0"]);
+                (shown.contains("fe80:") && !shown.contains("tentative")).then_some(())
+            })
+            .unwrap();
+        });
+    });
 }
