@@ -258,9 +258,12 @@ impl Program {
         Ok(())
     }
 
-    /// Brings routers and announced addresses in line with the quorum.
+    /// Brings routers and announced addresses in line with the quorum. At the end the routers
+    /// resign, and no address is announced, whatever the quorum is.
     fn follow_quorum(&mut self) -> Result<(), Failure> {
-        self.routers.report(self.balancer.pool().quorum_of_all())?;
+        if !self.is_stopping {
+            self.routers.report(self.balancer.pool().quorum_of_all())?;
+        }
         for line in self.announcer.update(&self.balancer) {
             self.report_line(line);
         }
@@ -290,6 +293,13 @@ impl Program {
 
     /// Reads the file again. A faulty file changes nothing.
     fn reload(&mut self) {
+        if self.is_stopping {
+            tracing::warn!(
+                "{}: not read, because the program stops",
+                self.path.display()
+            );
+            return;
+        }
         let _ = NotifyState::monotonic_usec_now()
             .and_then(|now| sd_notify::notify(&[NotifyState::Reloading, now]));
         match read(&self.path) {
@@ -309,14 +319,8 @@ impl Program {
         let mut results = Vec::new();
         if !self.dry_run {
             results.push(self.routers.reconfigure(&file.routers));
-            if file.announce != self.file.announce {
-                self.announcer.withdraw();
-                let announcer = Announcer::new(file.announce.clone());
-                results.push(
-                    announcer
-                        .map(|it| self.announcer = it)
-                        .map_err(Failure::from),
-                );
+            for line in self.announcer.reconfigure(file.announce.clone()) {
+                self.report_line(line);
             }
         }
         let command = self.notify.set_command(&file.notify);

@@ -32,6 +32,8 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         wrong_routers_change_nothing_and_the_corrected_file_is_read,
         all_routers_can_become_owners_of_their_addresses,
         an_address_is_announced_while_the_quorum_is_there,
+        other_announced_addresses_stay_when_one_is_added_or_removed,
+        nothing_comes_back_while_the_program_stops,
         a_dry_run_prints_its_changes_and_an_explanation_its_reasons,
         the_notify_command_gets_events_in_order,
     ]
@@ -509,6 +511,94 @@ fn an_address_is_announced_while_the_quorum_is_there() {
     wait("the address again", true);
     stop(program);
     assert!(!has_address());
+}
+
+/// Entries that announce these addresses on `left`.
+fn announced(hosts: &[u8]) -> String {
+    let one = |host| {
+        format!(
+            "[[announce]]\nservice = \"tcp 192.0.2.1:80\"\ninterface = \"left\"\n\
+             address = \"192.0.2.{host}/32\"\n"
+        )
+    };
+    hosts.iter().map(one).collect()
+}
+
+fn other_announced_addresses_stay_when_one_is_added_or_removed() {
+    let with = |hosts: &[u8]| format!("{SERVICES}{}", announced(hosts));
+    let setting = Setting::new(&with(&[100]));
+    add_left();
+    let (_first, _second) = (serve(1), serve(2));
+    let program = setting.start();
+    wait_for_addresses(&program, &[100]);
+    let mut command = Command::new("ip");
+    command.args(["-oneline", "monitor", "address"]);
+    let monitor = BackgroundProgram::spawn(command);
+    // It prints nothing before the first change.
+    let waited = wait_for("the monitor", LIMIT, || {
+        run("ip address add 192.0.2.109/32 dev left");
+        run("ip address del 192.0.2.109/32 dev left");
+        let lines = monitor.lines();
+        lines
+            .iter()
+            .any(|line| line.contains("192.0.2.109/"))
+            .then_some(())
+    });
+    waited.unwrap();
+    for hosts in [&[100, 101][..], &[100], &[102, 100]] {
+        reload(&setting, &program, &with(hosts), "read /");
+        let mut sorted = hosts.to_vec();
+        sorted.sort_unstable();
+        wait_for_addresses(&program, &sorted);
+    }
+    let added = |line: &str| line.contains("192.0.2.102/").then_some(());
+    monitor.wait_for("the last address", added);
+    let lines = monitor.lines();
+    let touched = lines.iter().any(|line| line.contains("192.0.2.100/"));
+    assert!(!touched, "{lines:#?}\n{:#?}", program.lines());
+    monitor.kill();
+    stop(program);
+    let left = run("ip -oneline address show dev left");
+    assert!(!left.contains("/32"), "{left}");
+}
+
+fn nothing_comes_back_while_the_program_stops() {
+    let services = SERVICES.replace("drain = false", "omega = true");
+    let text = format!(
+        "on_stop = \"drain\"\ndrain_limit = \"10m\"\n{services}{}{}",
+        announced(&[100]),
+        routers(&["vrid = 51\ninterval = \"100ms\""]).replace(".100/24", ".101/24"),
+    );
+    let setting = Setting::new(&text);
+    add_left();
+    echo(serve(1));
+    echo(serve(2));
+    let program = setting.start();
+    wait_for_table(&program, &[SERVICE, FIRST, SECOND]);
+    wait_for_addresses(&program, &[100, 101]);
+    let _connections = [(); 2].map(|()| TcpStream::connect("192.0.2.1:80").unwrap());
+    program.signal(Signal::SIGTERM);
+    // The connections keep the program for the time of the limit.
+    let drained = [FIRST, SECOND].map(|line| line.replace("-w 1", "-w 0"));
+    wait_for_table(&program, &[SERVICE, &drained[0], &drained[1]]);
+    program.signal(Signal::SIGHUP);
+    let refused = |line: &str| line.contains("not read").then_some(());
+    program.wait_for("the refusal", refused);
+    // The program notices a change of the file in its regular work, which follows the quorum too.
+    setting.write(&format!("{text}\n"));
+    let waited = wait_for("the regular work", LIMIT, || {
+        let lines = program.lines();
+        let refusals = lines.iter().filter_map(|line| refused(line));
+        (refusals.count() >= 2).then_some(())
+    });
+    waited.unwrap_or_else(|error| panic!("{error}: {:#?}", program.lines()));
+    let lines = program.lines();
+    let removed = lines.iter().position(|line| line.contains("removed from"));
+    let after = &lines[removed.unwrap()..];
+    let is_back = |line: &&String| line.contains("added to") || line.contains("to Active");
+    assert_eq!(after.iter().find(is_back), None, "{lines:#?}");
+    wait_for_addresses(&program, &[]);
+    program.kill();
 }
 
 fn a_dry_run_prints_its_changes_and_an_explanation_its_reasons() {
