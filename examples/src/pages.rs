@@ -17,7 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, UnixListener},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{Notify, OwnedSemaphorePermit, Semaphore},
 };
 
 /// The media type of HTML.
@@ -37,6 +37,9 @@ const CONNECTIONS: usize = 64;
 
 /// The longest time to send the head of a request, and the longest time to send its body.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest time to take the answer.
+const LONGEST_ANSWER: Duration = Duration::from_secs(30);
 
 /// The longest body of a request, in bytes.
 const LONGEST: usize = 4096;
@@ -103,6 +106,17 @@ pub async fn serve<A>(listener: Listener, answer: impl Fn(Query) -> A + Clone + 
 where
     A: Future<Output = Page> + Send + 'static,
 {
+    serve_within(LONGEST_ANSWER, listener, answer).await;
+}
+
+/// Serves pages; a client has this time to take one.
+async fn serve_within<A>(
+    longest_answer: Duration,
+    listener: Listener,
+    answer: impl Fn(Query) -> A + Clone + Send + 'static,
+) where
+    A: Future<Output = Page> + Send + 'static,
+{
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         // The semaphore is never closed.
@@ -110,14 +124,12 @@ where
             return;
         };
         let accepted = match &listener {
-            Listener::Tcp(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| serve_one(stream, answer.clone(), false, place)),
-            Listener::Unix(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| serve_one(stream, answer.clone(), true, place)),
+            Listener::Tcp(listener) => listener.accept().await.map(|(stream, _)| {
+                serve_one(stream, answer.clone(), false, longest_answer, place);
+            }),
+            Listener::Unix(listener) => listener.accept().await.map(|(stream, _)| {
+                serve_one(stream, answer.clone(), true, longest_answer, place);
+            }),
         };
         if accepted.is_err() {
             tokio::time::sleep(PAUSE).await;
@@ -129,18 +141,22 @@ fn serve_one<A>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     answer: impl Fn(Query) -> A + Clone + Send + 'static,
     takes_posts: bool,
+    longest_answer: Duration,
     place: OwnedSemaphorePermit,
 ) where
     A: Future<Output = Page> + Send + 'static,
 {
     tokio::spawn(async move {
+        let answered = Arc::new(Notify::new());
+        let is_answered = Arc::clone(&answered);
         let service = service_fn(move |request| {
-            let answer = answer.clone();
+            let (answer, answered) = (answer.clone(), Arc::clone(&answered));
             async move {
                 let page = match read(request, takes_posts).await {
                     Ok(query) => answer(query).await,
                     Err(page) => page,
                 };
+                answered.notify_one();
                 Ok::<_, Infallible>(response(page, takes_posts))
             }
         });
@@ -149,8 +165,15 @@ fn serve_one<A>(
             .header_read_timeout(PATIENCE)
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service);
-        // A client that goes away is not an error of the program.
-        let _ = connection.await;
+        let late = async {
+            is_answered.notified().await;
+            tokio::time::sleep(longest_answer).await;
+        };
+        // A client that goes away, or does not read, is not an error of the program.
+        tokio::select! {
+            _ = connection => {}
+            () = late => {}
+        }
         drop(place);
     });
 }
@@ -277,5 +300,30 @@ mod tests {
         let stream = UnixStream::connect(&path).await.unwrap();
         let answer = exchange(stream, "GET /b HTTP/1.1\r\nHost: x\r\n\r\n").await;
         assert!(answer.ends_with("path /b"), "{answer}");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_no_answer_is_cut_off_and_keeps_no_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("socket");
+        let listener = UnixListener::bind(&path).unwrap();
+        // More than sockets hold.
+        let large = async |_| Page::ok(TEXT, "x".repeat(4 << 20));
+        tokio::spawn(serve_within(
+            Duration::from_millis(100),
+            Listener::Unix(listener),
+            large,
+        ));
+        let request = b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
+        let mut idle = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut stream = UnixStream::connect(&path).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            idle.push(stream);
+        }
+        let mut stream = UnixStream::connect(&path).await.unwrap();
+        stream.write_all(request).await.unwrap();
+        let first = tokio::time::timeout(Duration::from_secs(120), stream.read_u8()).await;
+        assert_eq!(first.unwrap().unwrap(), b'H');
     }
 }
