@@ -14,6 +14,7 @@ mod schedule;
 mod source;
 
 use std::{
+    collections::BTreeMap,
     future::ready,
     io::{self, Write},
     net::SocketAddr,
@@ -228,14 +229,18 @@ impl Program {
         controller.set_timeouts(configuration.timeouts).await?;
         let pages = Pages::new(&configuration.node, configuration.sync_period);
         if configuration.mode == Mode::Run {
-            let addresses = [configuration.healthz, configuration.metrics];
-            for (place, address) in addresses.iter().enumerate() {
-                // One address may serve both.
-                if let Some(address) = address
-                    && !addresses[..place].contains(&Some(*address))
-                {
-                    listen(*address, pages.clone()).await?;
+            // One address may serve both.
+            let mut served: BTreeMap<SocketAddr, Vec<&'static str>> = BTreeMap::new();
+            for (address, paths) in [
+                (configuration.healthz, &["/healthz"][..]),
+                (configuration.metrics, &["/metrics", "/status"]),
+            ] {
+                if let Some(address) = address {
+                    served.entry(address).or_default().extend(paths);
                 }
+            }
+            for (address, paths) in served {
+                listen(address, paths, pages.clone()).await?;
             }
         }
         Ok(Self {
@@ -376,13 +381,19 @@ async fn wait_until(time: Option<Instant>) {
     }
 }
 
-async fn listen(address: SocketAddr, pages: Pages) -> Result<(), Failure> {
+/// Serves these paths at an address. The address of the health is open to the network, and the
+/// other pages name the services of the cluster.
+async fn listen(
+    address: SocketAddr,
+    paths: Vec<&'static str>,
+    pages: Pages,
+) -> Result<(), Failure> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|error| Failure::Listen { address, error })?;
     let answer = move |query| {
         let (Query::Get(path) | Query::Post(path, _)) = query;
-        ready(pages.page(&path))
+        ready(pages.page(&path, &paths))
     };
     tokio::spawn(serve(Listener::Tcp(listener), answer));
     Ok(())

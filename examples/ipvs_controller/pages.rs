@@ -160,9 +160,44 @@ struct State {
     /// The error of each part of the source that has one. The status has their lines when it is
     /// asked for.
     faults: BTreeMap<String, String>,
+    /// Whether full synchronizations succeed, and with them the program is healthy.
+    health: Health,
+}
+
+/// The time since the last success that counts.
+#[derive(Debug)]
+struct Health {
     /// The last success, or the start.
     alive: Instant,
     updated: SystemTime,
+    /// Whether the last full synchronization failed.
+    is_full_failed: bool,
+}
+
+impl Health {
+    fn new() -> Self {
+        Self {
+            alive: Instant::now(),
+            updated: SystemTime::now(),
+            is_full_failed: false,
+        }
+    }
+
+    /// Counts a synchronization. After a failure of a full one, only a full one shows that all is
+    /// as wanted.
+    fn synchronized(&mut self, extent: Extent, is_success: bool) {
+        if extent == Extent::Full {
+            self.is_full_failed = !is_success;
+        }
+        if is_success && !self.is_full_failed {
+            self.alive = Instant::now();
+            self.updated = SystemTime::now();
+        }
+    }
+
+    fn is_late(&self, period: Duration) -> bool {
+        self.alive.elapsed() > period * LATE_PERIODS
+    }
 }
 
 /// What the pages show. Clones share it.
@@ -184,8 +219,7 @@ impl Pages {
                 },
                 problems: 0,
                 faults: BTreeMap::new(),
-                alive: Instant::now(),
-                updated: SystemTime::now(),
+                health: Health::new(),
             })),
             period,
         }
@@ -216,14 +250,14 @@ impl Pages {
         result: &Result<Outcome, SyncError>,
     ) {
         let metrics = &self.metrics;
-        let extent = match extent {
+        let label = match extent {
             Extent::Full => ExtentLabel::Full,
             Extent::Changes => ExtentLabel::Changes,
             Extent::Drains => ExtentLabel::Drains,
         };
         let is_success = result.as_ref().is_ok_and(Outcome::is_success);
         let labels = SyncLabels {
-            extent,
+            extent: label,
             result: if is_success {
                 ResultLabel::Success
             } else {
@@ -231,7 +265,7 @@ impl Pages {
             },
         };
         metrics.synchronizations.get_or_create(&labels).inc();
-        let labels = ExtentLabels { extent };
+        let labels = ExtentLabels { extent: label };
         let histogram = metrics.durations.get_or_create(&labels);
         histogram.observe(time.as_secs_f64());
         drop(histogram);
@@ -280,29 +314,31 @@ impl Pages {
             }
             if is_success {
                 status.last_success = Some(time_text(now));
-                state.alive = Instant::now();
-                state.updated = now;
             }
+            state.health.synchronized(extent, is_success);
         });
     }
 
-    /// Makes the page of a path.
-    pub(crate) fn page(&self, path: &str) -> Page {
+    /// Makes the page of a path, if the address of the request serves it.
+    pub(crate) fn page(&self, path: &str, served: &[&str]) -> Page {
         match path {
+            _ if !served.contains(&path) => {
+                let text = format!("use {}", served.join(" or "));
+                Page::error(StatusCode::NOT_FOUND, text)
+            }
             "/healthz" => self.health(),
             "/metrics" => self.metrics(),
             "/status" => self.status(),
-            _ => Page::error(StatusCode::NOT_FOUND, "use /healthz, /metrics or /status"),
+            _ => Page::error(StatusCode::NOT_FOUND, "no such page"),
         }
     }
 
     /// Healthy while synchronizations succeed, and ready after the first one.
     fn health(&self) -> Page {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_late = state.alive.elapsed() > self.period * LATE_PERIODS;
-        let is_healthy = state.status.is_ready && !is_late;
+        let is_healthy = state.status.is_ready && !state.health.is_late(self.period);
         let body = serde_json::json!({
-            "lastUpdated": time_text(state.updated),
+            "lastUpdated": time_text(state.health.updated),
             "currentTime": time_text(SystemTime::now()),
             "nodeEligible": is_healthy,
         });
@@ -351,4 +387,28 @@ fn set(family: &Family<KindLabels, Gauge>, kind: &str, number: usize) {
 
 fn time_text(time: SystemTime) -> String {
     humantime::format_rfc3339_millis(time).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn changes_alone_do_not_keep_the_program_healthy_after_a_full_failure() {
+        let mut health = Health::new();
+        let alive = |health: &mut Health, extent, is_success| {
+            let before = health.alive;
+            while Instant::now() <= before {}
+            health.synchronized(extent, is_success);
+            health.alive > before
+        };
+        assert!(alive(&mut health, Extent::Full, true));
+        assert!(alive(&mut health, Extent::Changes, true));
+        assert!(!alive(&mut health, Extent::Changes, false));
+        assert!(!alive(&mut health, Extent::Full, false));
+        assert!(!alive(&mut health, Extent::Changes, true));
+        assert!(!alive(&mut health, Extent::Drains, true));
+        assert!(alive(&mut health, Extent::Full, true));
+        assert!(alive(&mut health, Extent::Drains, true));
+    }
 }

@@ -51,6 +51,7 @@ fn main() -> ExitCode {
         a_signal_ends_the_program_before_the_first_object,
         sysctls_and_timeouts_are_set,
         health_metrics_and_status_are_served,
+        each_address_serves_its_own_pages,
         clean_up_removes_everything_that_belongs_to_the_program,
         the_wanted_table_is_printed_without_a_change,
     ]
@@ -656,6 +657,34 @@ fn health_metrics_and_status_are_served() {
     // A client that sends nothing holds up no other.
     let _silent = TcpStream::connect("127.0.0.1:9000").unwrap();
     assert!(get("/metrics").starts_with("HTTP/1.1 200 "));
+}
+
+fn each_address_serves_its_own_pages() {
+    set_up_loopback();
+    let files = Files::new();
+    files.put("one.yaml", &service("one", 1, &[1]));
+    // `get` asks the first address.
+    for (first, served, refused) in [
+        (
+            "--healthz-bind-address",
+            &["/healthz"][..],
+            &["/metrics", "/status", "/other"][..],
+        ),
+        (
+            "--metrics-bind-address",
+            &["/metrics", "/status"],
+            &["/healthz", "/other"],
+        ),
+    ] {
+        let _program = files.start(&[first, "127.0.0.1:9000"]);
+        let is_served = |path: &str| get(path).starts_with("HTTP/1.1 200 ").then_some(());
+        for path in served {
+            wait_for(path, LIMIT, || is_served(path)).unwrap();
+        }
+        for path in refused {
+            assert!(get(path).starts_with("HTTP/1.1 404 "), "{path}");
+        }
+    }
 }
 
 fn clean_up_removes_everything_that_belongs_to_the_program() {
