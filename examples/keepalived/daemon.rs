@@ -118,6 +118,8 @@ pub(crate) struct Kept {
     pub(crate) name: String,
     /// Whether changes are mailed.
     pub(crate) mails: bool,
+    /// Whether its removal is reported as such, and not as a fault.
+    reports_removal: bool,
     /// The configured priority.
     priority: Priority,
     tracked: Vec<Use>,
@@ -210,6 +212,7 @@ impl Daemon {
                 planned: Kept {
                     name: instance.name,
                     mails: false,
+                    reports_removal: instance.reports_removal,
                     priority: instance.priority,
                     tracked: Vec::new(),
                     objects: instance.objects,
@@ -231,6 +234,12 @@ impl Daemon {
         })
     }
 
+    /// The router of a planned instance, if there is one.
+    fn same_router(&self, config: &RouterConfig) -> Option<RouterId> {
+        let same = self.router_with(&config.interface, config.fsm.vrid, config.fsm.family);
+        same.map(|it| it.id())
+    }
+
     /// What this daemon has on the host, for the next one.
     fn host_state(&self) -> HostState {
         let instances = self.routers.iter().filter_map(|(id, running)| {
@@ -242,6 +251,7 @@ impl Daemon {
                 interface: router.interface_name().to_owned(),
                 vrid: fsm.vrid,
                 family: fsm.family,
+                reports_removal: planned.reports_removal,
                 priority: planned.priority,
                 objects: planned.objects.clone(),
                 has_objects: running.has_objects,
@@ -278,12 +288,18 @@ impl Daemon {
         self.driver.set_own_macvlans(&self.links.indexes());
         let kept: BTreeSet<RouterId> = plan
             .routers
-            .into_iter()
-            .filter_map(|planned| self.apply_router(planned))
+            .iter()
+            .filter_map(|it| self.same_router(&it.config))
             .collect();
-        let gone: Vec<RouterId> = self.driver.routers().map(|it| it.id()).collect();
-        for id in gone.into_iter().filter(|id| !kept.contains(id)) {
-            self.remove_router(id);
+        let ids: Vec<RouterId> = self.driver.routers().map(|it| it.id()).collect();
+        let gone = ids.into_iter().filter(|id| !kept.contains(id));
+        // An instance may get another router. Its end is reported before the start of that one.
+        let gone: Vec<_> = gone.map(|id| (id, self.report_removal(id))).collect();
+        for planned in plan.routers {
+            self.apply_router(planned);
+        }
+        for (id, former) in gone {
+            self.remove_router(id, former.as_ref());
         }
         let macvlans = self.routers.values().flat_map(|it| &it.planned.macvlans);
         let names = macvlans.map(|it| it.name.clone()).collect();
@@ -511,8 +527,8 @@ impl Daemon {
     }
 
     /// Reconfigures a running router, without an election where that is possible, or adds a router.
-    /// Returns the router that then runs. When its settings are refused, it is the former one.
-    fn apply_router(&mut self, planned: PlannedRouter) -> Option<RouterId> {
+    /// When its settings are refused, the former one stays or starts again.
+    fn apply_router(&mut self, planned: PlannedRouter) {
         let PlannedRouter {
             name,
             mut config,
@@ -525,6 +541,7 @@ impl Daemon {
         config.tracking = self.references(&tracked);
         let planned = Kept {
             mails: notify.mails,
+            reports_removal: notify.removal,
             priority: config.fsm.priority,
             name: name.clone(),
             tracked,
@@ -532,9 +549,8 @@ impl Daemon {
             ipvlan,
             macvlans,
         };
-        let same = self.router_with(&config.interface, config.fsm.vrid, config.fsm.family);
         let mut former = None;
-        if let Some(id) = same.map(|it| it.id()) {
+        if let Some(id) = self.same_router(&config) {
             let running = self.routers.get(&id);
             let has_ipvlan = running.is_none_or(|it| it.planned.ipvlan == planned.ipvlan);
             let changed = if has_ipvlan {
@@ -550,36 +566,36 @@ impl Daemon {
             match changed {
                 Ok(false) => {
                     let own = self.driver.get(id).map(|it| it.config());
-                    former = own.zip(self.remove_router(id));
+                    let running = self.report_removal(id);
+                    self.remove_router(id, running.as_ref());
+                    former = own.zip(running.map(|it| it.planned));
                 }
                 // One that was taken over from another process has no record yet.
                 Err(_) if self.routers.contains_key(&id) => {
                     self.outlet.set(Party::Instance, &name, notify);
-                    return Some(id);
+                    return;
                 }
                 Ok(true) | Err(_) => {
                     self.outlet.set(Party::Instance, &name, notify);
                     self.keep(id, planned);
-                    return Some(id);
+                    return;
                 }
             }
         }
         self.outlet.set(Party::Instance, &name, notify);
-        let error = match self.add_router(config, planned) {
-            Ok(id) => return Some(id),
-            Err(error) => error,
+        let Err(error) = self.add_router(config, planned) else {
+            return;
         };
         let restored = former.map(|(config, kept)| self.add_router(config, kept));
-        let outcome = match &restored {
-            Some(Ok(_)) => "the router starts again with its former settings",
+        let outcome = match restored {
+            Some(Ok(())) => "the router starts again with its former settings",
             _ => "does not run",
         };
         self.log.warning(&format!("({name}) {outcome}: {error}"));
-        restored?.ok()
     }
 
     /// Adds a router, with the links that it runs on.
-    fn add_router(&mut self, config: RouterConfig, planned: Kept) -> Result<RouterId, Error> {
+    fn add_router(&mut self, config: RouterConfig, planned: Kept) -> Result<(), Error> {
         // A run that was killed may have left these.
         self.note(host::remove(&planned.objects).map(|()| String::new()));
         let result = self.links.set_up(&planned.macvlans, false);
@@ -602,7 +618,7 @@ impl Daemon {
                 cleared: Counters::default(),
             },
         );
-        Ok(id)
+        Ok(())
     }
 
     /// Updates the record of a router that continues. Its objects become those of the plan.
@@ -695,21 +711,43 @@ impl Daemon {
         Ok(())
     }
 
-    /// Removes a router, and returns its record.
-    fn remove_router(&mut self, id: RouterId) -> Option<Kept> {
+    /// Reports that a router will be removed: as a fault, unless the instance asks for another
+    /// report or is in a fault already. Returns its record, without which its end is no stop.
+    fn report_removal(&mut self, id: RouterId) -> Option<RunningRouter> {
+        let running = self.routers.remove(&id)?;
+        let planned = &running.planned;
+        self.log.info(&format!("({}) removed", planned.name));
+        let change = if planned.reports_removal {
+            Change::Deleted
+        } else {
+            Change::Removed
+        };
+        if change == Change::Deleted || running.reported != Some(Change::Fault) {
+            self.report(&Event::of_instance(&planned.name, change, planned.priority));
+        }
+        if self.sync_instance.as_ref() == Some(&planned.name)
+            && let Some(balancing) = &self.balancing
+        {
+            balancing.set_active(false);
+        }
+        Some(running)
+    }
+
+    /// Removes a router, with the objects and links of its record.
+    fn remove_router(&mut self, id: RouterId, former: Option<&RunningRouter>) {
         if let Err(error) = self.driver.remove(id) {
             self.log.warning(&format!("{id}: {error}"));
         }
         self.read_notifications();
-        let planned = self.routers.remove(&id)?.planned;
+        let Some(RunningRouter { planned, .. }) = former else {
+            return;
+        };
         self.note(host::remove(&planned.objects).map(|()| String::new()));
+        let down = self.links.set_up(&planned.macvlans, false);
+        self.note_link(down);
         if let Some(ipvlan) = &planned.ipvlan {
             self.note(host::remove(&ipvlan.objects).map(|()| String::new()));
         }
-        self.log.info(&format!("({}) removed", planned.name));
-        let event = Event::of_instance(&planned.name, Change::Deleted, planned.priority);
-        self.report(&event);
-        Some(planned)
     }
 
     /// Dissolves the groups that are not planned. Takes the routers out of the others that will be
@@ -724,9 +762,8 @@ impl Daemon {
     ) {
         let mut routers = BTreeMap::new();
         for planned in planned_routers {
-            let fsm = &planned.config.fsm;
-            let same = self.router_with(&planned.config.interface, fsm.vrid, fsm.family);
-            routers.extend(same.map(|it| (it.id(), planned)));
+            let same = self.same_router(&planned.config);
+            routers.extend(same.map(|id| (id, planned)));
         }
         let groups: Vec<(GroupId, SyncGroup)> = self
             .driver

@@ -55,7 +55,7 @@ const fn number_of(change: Option<Change>) -> u8 {
         None => 0,
         Some(Change::Backup | Change::BackupPriority) => 1,
         Some(Change::Master | Change::MasterPriority | Change::RivalDetected) => 2,
-        Some(Change::Fault) => 3,
+        Some(Change::Fault | Change::Removed) => 3,
         Some(Change::Stop | Change::Deleted) => 97,
     }
 }

@@ -63,6 +63,9 @@ pub(crate) struct InstanceState {
     pub(crate) interface: String,
     pub(crate) vrid: Vrid,
     pub(crate) family: Family,
+    /// Whether its removal is reported as such, and not as a fault.
+    #[serde(default)]
+    pub(crate) reports_removal: bool,
     pub(crate) priority: Priority,
     pub(crate) objects: Vec<HostObject>,
     /// Whether its objects are in place.

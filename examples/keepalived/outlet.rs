@@ -199,7 +199,8 @@ impl Outlet {
 impl Hooks {
     /// Mails a change, unless the previous mail reported the same change.
     fn mail(&mut self, event: &Event, mailer: &Mailer) {
-        let is_left_out = event.change == Change::Fault && mailer.is_without_faults();
+        let is_fault = matches!(event.change, Change::Fault | Change::Removed);
+        let is_left_out = is_fault && mailer.is_without_faults();
         if !self.notify.mails || is_left_out || self.mailed == Some(event.change) {
             return;
         }

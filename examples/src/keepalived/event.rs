@@ -23,7 +23,9 @@ pub enum Change {
     Fault,
     /// The daemon stops.
     Stop,
-    /// It is no longer configured.
+    /// It is no longer configured. Reported as a fault, without the command for faults.
+    Removed,
+    /// It is no longer configured, and its configuration had a command for that.
     Deleted,
     /// An Active received an advertisement of lower priority.
     RivalDetected,
@@ -40,7 +42,7 @@ impl Change {
         match self {
             Self::Master => "MASTER",
             Self::Backup => "BACKUP",
-            Self::Fault => "FAULT",
+            Self::Fault | Self::Removed => "FAULT",
             Self::Stop => "STOP",
             Self::Deleted => "DELETED",
             Self::RivalDetected => "MASTER_RX_LOWER_PRI",
@@ -59,7 +61,7 @@ impl Change {
             Self::Stop => "stop",
             Self::Deleted => "deleted",
             Self::RivalDetected => "master rx lower pri",
-            Self::MasterPriority | Self::BackupPriority => return None,
+            Self::Removed | Self::MasterPriority | Self::BackupPriority => return None,
         })
     }
 

@@ -118,7 +118,7 @@ impl Alert {
         let words = match (event.change, event.party) {
             (Change::Master, _) => "Entering MASTER state",
             (Change::Backup, _) => "Entering BACKUP state",
-            (Change::Fault, _) => "Entering FAULT state",
+            (Change::Fault | Change::Removed, _) => "Entering FAULT state",
             (Change::Stop, _) => "Stopping",
             (Change::Deleted, Party::Instance) => "Deleted",
             _ => return None,

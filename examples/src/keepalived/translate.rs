@@ -80,6 +80,8 @@ pub struct Notify {
     pub mails: bool,
     /// Whether changes of the priority are reported.
     pub priorities: bool,
+    /// Whether the removal of an instance is reported as such, and not as a fault.
+    pub removal: bool,
 }
 
 /// Makes a plan. `uptime` is the time since the host booted.
@@ -161,6 +163,7 @@ fn sync_group(
             commands: notifies.clone(),
             mails: *smtp_alert,
             priorities: *notify_priority_changes,
+            removal: false,
         },
     })
 }

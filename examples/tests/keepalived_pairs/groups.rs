@@ -166,7 +166,7 @@ fn an_instance_keeps_its_settings_when_the_driver_refuses_the_new_ones() {
     assert!(!rig.node(0).has("192.0.2.101/24"));
     wait_for_notes(&rig, &notes);
 
-    // A change that needs another router brings the former one back.
+    // A change that needs another router brings the former one back, after a fault.
     let refused = instance(90, "").replace("192.0.2.100/24", "224.0.0.9/32");
     reload(&rig, &refused);
     is_in_log("(VI_1) the router starts again with its former settings: addresses");
@@ -177,4 +177,69 @@ fn an_instance_keeps_its_settings_when_the_driver_refuses_the_new_ones() {
     reload(&rig, &instance(80, ""));
     rig.wait_for_note(0, "MASTER");
     rig.wait_for_priority(0, 80);
+}
+
+#[test]
+fn a_removed_instance_is_a_fault_or_deleted_and_never_stops() {
+    let mut lines = Vec::new();
+    for kind in [Kind::Ours, Kind::Keepalived] {
+        let first = instance(100, "");
+        let silent = |name, vrid| {
+            let text = other(name, vrid, 100);
+            let lines = text.lines().filter(|it| !it.contains("notify_deleted"));
+            let text = lines.map(|it| it.to_owned() + "\n").collect::<String>();
+            let generic = format!("    notify \"DIR/note {name}\"\n    notify_stop");
+            text.replace("    notify_stop", &generic)
+        };
+        let down = silent("DOWN", 55).replace("eth1", "eth9");
+        let before = [
+            first.clone(),
+            other("B", 52, 100),
+            silent("C", 53),
+            silent("D", 54),
+            down,
+        ];
+        let after = [first, silent("D", 56)];
+        let mut rig = Rig::new([kind; 2], [&before.concat(), ""]);
+        rig.ip(0, "address add 198.51.100.1/24 dev eth1");
+        rig.start(0);
+        let expected = |rig: &Rig, words: &[&str]| {
+            rig.wait_until(&format!("{words:?}"), |rig| {
+                let notes = rig.node(0).notes();
+                words.iter().all(|it| notes.iter().any(|note| note == it))
+            });
+        };
+        expected(
+            &rig,
+            &[
+                "MASTER",
+                "B MASTER",
+                "C MASTER",
+                "C INSTANCE C MASTER 100",
+                "D MASTER",
+                "D INSTANCE D MASTER 100",
+                "DOWN FAULT",
+                "DOWN INSTANCE DOWN FAULT 100",
+            ],
+        );
+        let count = rig.node(0).notes().len();
+        rig.node(0).write_config(&after.concat());
+        rig.node(0).signal(Signal::SIGHUP);
+        rig.wait_until("the other router", |rig| {
+            let notes = rig.node(0).notes().split_off(count);
+            let is_there = |note: &str| notes.iter().any(|it| it == note);
+            is_there("D MASTER") && is_there("D INSTANCE D MASTER 100")
+        });
+        let notes = rig.node(0).notes().split_off(count);
+        let is_of_d = |it: &String| it.starts_with("D ");
+        let (mut of_d, mut notes): (Vec<_>, Vec<_>) = notes.into_iter().partition(is_of_d);
+        notes.sort();
+        of_d.sort();
+        lines.push((notes, of_d));
+        rig.kill();
+    }
+    // The command for faults does not run.
+    assert_eq!(lines[0].0, ["B DELETED", "C INSTANCE C FAULT 100"]);
+    assert!(!lines[0].1.contains(&"D FAULT".to_owned()), "{lines:?}");
+    assert_eq!(lines[0], lines[1]);
 }

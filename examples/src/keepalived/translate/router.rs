@@ -244,12 +244,13 @@ fn notify(notification: &Notification) -> Notify {
         commands,
         smtp_alert,
         priority_changes,
-        deleted: _,
+        deleted,
     } = notification;
     Notify {
         commands: commands.clone(),
         mails: *smtp_alert,
         priorities: *priority_changes,
+        removal: *deleted,
     }
 }
 
