@@ -49,6 +49,7 @@ use crate::{
     reload_file::{self, ReloadFile},
     saves::{Moment, Saves},
     signals::{Request, Serving},
+    startup_hold::StartupHold,
     time_file, watch,
 };
 
@@ -86,6 +87,8 @@ pub(crate) struct Daemon {
     predecessor: Option<UnixStream>,
     /// Whether the daemon has finished starting.
     has_started: bool,
+    /// The delay at the start, which applies to each router that starts before its end.
+    startup_hold: StartupHold,
     /// A copy of `global_defs` of the running configuration, and the errors that it was started
     /// with. The rest of it is in the driver and in the pool.
     pub(crate) global: Global,
@@ -171,6 +174,7 @@ impl Daemon {
             is_successor,
             predecessor,
             has_started: false,
+            startup_hold: StartupHold::new(inherited.startup_hold_end),
             known_errors: errors(reading),
             repair_at: None,
             link_problems: Vec::new(),
@@ -264,6 +268,7 @@ impl Daemon {
             statics: self.statics.clone(),
             instances: instances.collect(),
             fifos: self.outlet.own_fifos(),
+            startup_hold_end: self.startup_hold.end(),
             table_namespace: self.table_namespace.identity().ok(),
         }
     }
@@ -295,7 +300,12 @@ impl Daemon {
         let gone = ids.into_iter().filter(|id| !kept.contains(id));
         // An instance may get another router. Its end is reported before the start of that one.
         let gone: Vec<_> = gone.map(|id| (id, self.report_removal(id))).collect();
-        for planned in plan.routers {
+        if !self.has_started && !self.is_successor {
+            self.startup_hold = StartupHold::new(host::uptime() + plan.startup_hold);
+        }
+        let hold = self.startup_hold.left(host::uptime());
+        for mut planned in plan.routers {
+            planned.config.fsm.startup_hold = hold;
             self.apply_router(planned);
         }
         for (id, former) in gone {
@@ -837,10 +847,12 @@ impl Daemon {
         self.has_started = true;
         self.watch_time_file(signals);
         while !self.driver.is_stopped() {
-            let pause = self
+            let repair = self
                 .repair_at
                 .map(|at| at.saturating_duration_since(Instant::now()));
-            self.driver.wait(pause)?;
+            let hold = self.startup_hold.pause(host::uptime());
+            self.driver.wait(repair.into_iter().chain(hold).min())?;
+            self.shorten_startup_hold();
             self.driver.turn()?;
             self.read_notifications();
             self.report_faults();
@@ -867,6 +879,25 @@ impl Daemon {
             }
         }
         Ok(())
+    }
+
+    /// Sets the wait of routers that will start later, for example after a fault, to the rest of
+    /// the delay at the start.
+    fn shorten_startup_hold(&mut self) {
+        let Some(left) = self.startup_hold.shorten(host::uptime()) else {
+            return;
+        };
+        let routers: Vec<_> = self
+            .driver
+            .routers()
+            .map(|it| (it.id(), it.machine().config()))
+            .collect();
+        for (id, mut fsm) in routers {
+            fsm.startup_hold = left;
+            if let Err(error) = self.driver.reconfigure(id, fsm) {
+                self.log.warning(&format!("{id}: {error}"));
+            }
+        }
     }
 
     /// Watches the file of `reload_time_file`, and no longer that of a former configuration.

@@ -52,6 +52,9 @@ pub(crate) struct HostState {
     pub(crate) instances: Vec<InstanceState>,
     /// The FIFOs that it made.
     pub(crate) fifos: Vec<PathBuf>,
+    /// The end of the delay at the start, by the time since the boot of the host.
+    #[serde(default)]
+    pub(crate) startup_hold_end: Duration,
     /// The device and the inode of the network namespace of its virtual servers.
     pub(crate) table_namespace: Option<(u64, u64)>,
 }

@@ -19,6 +19,7 @@ mod reload_file;
 mod reload_time;
 mod saves;
 mod signals;
+mod startup_hold;
 mod time_file;
 mod watch;
 

@@ -33,6 +33,8 @@ pub struct Plan {
     pub statics: Vec<HostObject>,
     /// The pace of announcements.
     pub pacing: Pacing,
+    /// The delay before a router may become Active, from now on.
+    pub startup_hold: Duration,
     /// A sentence for each deviation from the configuration.
     pub notes: Vec<String>,
 }
@@ -88,11 +90,10 @@ pub struct Notify {
 #[must_use]
 pub fn translate(configuration: &Configuration, uptime: Duration) -> Plan {
     let mut plan = Plan::default();
-    let hold = startup_hold(configuration, uptime);
     for instance in &configuration.instances {
         let name = &instance.name;
         let mut notes = Vec::new();
-        match router::router(instance, configuration, hold, &mut notes) {
+        match router::router(instance, configuration, &mut notes) {
             Ok(router) => plan.routers.push(router),
             Err(problem) => notes.push(format!("the instance does not run: {problem}")),
         }
@@ -106,6 +107,7 @@ pub fn translate(configuration: &Configuration, uptime: Duration) -> Plan {
     tracked::objects(configuration, &mut plan);
     statics(configuration, &mut plan);
     plan.pacing = pacing(configuration);
+    plan.startup_hold = startup_hold(configuration, uptime);
     plan
 }
 

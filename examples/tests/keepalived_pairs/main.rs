@@ -20,6 +20,7 @@ mod replace;
 mod rig;
 mod service_manager;
 mod settings;
+mod startup;
 
 use std::{
     process::Command,

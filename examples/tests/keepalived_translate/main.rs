@@ -658,7 +658,7 @@ fn the_later_of_both_delays_at_the_start_counts() {
             "global_defs {{\n{global}\n}}\nvrrp_instance A {{\n interface eth0\n virtual_router_id 1\n \
              virtual_ipaddress {{\n 192.0.2.9\n }}\n}}\n"
         );
-        plan_of(&text).routers[0].config.fsm.startup_hold
+        plan_of(&text).startup_hold
     };
     assert_eq!(hold("vrrp_startup_delay 2.5"), Duration::from_millis(2500));
     // The host has been running for 1000 seconds.

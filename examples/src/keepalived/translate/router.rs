@@ -20,7 +20,6 @@ use crate::{
 pub(super) fn router(
     instance: &Instance,
     configuration: &Configuration,
-    hold: Duration,
     notes: &mut Vec<String>,
 ) -> Result<PlannedRouter, String> {
     let Instance {
@@ -66,7 +65,6 @@ pub(super) fn router(
     let vrid = Vrid::new(*vrid).ok_or("virtual_router_id is missing")?;
     let mut fsm = machine(*version, family, vrid, *interval)?;
     elect(*version, election, &mut fsm);
-    fsm.startup_hold = hold;
     fsm.checksum = ChecksumSending::Fixed(if *checksum_is_of_message {
         ChecksumForm::MessageOnly
     } else {
