@@ -67,7 +67,14 @@ fn every_field_of_a_configuration_comes_back() {
     config.own_deviations.v2_without_addresses = true;
     config.virtual_mac = Some(VirtualMac::default());
     config.routes = vec!["203.0.113.0/24 via 192.0.2.9 metric 10".parse().unwrap()];
-    for password in [&b"s3cret"[..], b"0x41", &[0xff, 0, 1], b"a\tb", b"12345678"] {
+    for password in [
+        &b"s3cret"[..],
+        b"0x41",
+        &[0xff, 0, 1],
+        b"a\tb",
+        b"12345678",
+        &[0],
+    ] {
         let password = Password::new(password).unwrap();
         config.authentication = Authentication::SimpleText(password);
         let again = round_trip(&config);

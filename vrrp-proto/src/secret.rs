@@ -35,10 +35,11 @@ fn read_hex(text: &str, octets: &mut [u8]) -> Option<usize> {
 impl Serialize for Password {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let octets = self.octets();
+        // A password has at least one octet, also if all are zero.
         let length = octets
             .iter()
             .rposition(|it| *it != 0)
-            .map_or(0, |it| it + 1);
+            .map_or(1, |it| it + 1);
         let text = octets.get(..length).unwrap_or_default();
         match core::str::from_utf8(text) {
             Ok(text) if !text.starts_with("0x") && !text.contains(char::is_control) => {
