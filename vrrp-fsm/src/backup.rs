@@ -46,8 +46,8 @@ pub struct ActiveRouter {
     pub priority: Priority,
     /// The version of its last advertisement that was accepted.
     pub version: Version,
-    /// The number of its version 3 advertisements since the last one of version 2. Counted with
-    /// [`Versions::Both`] only.
+    /// The number of its version 3 advertisements since the last one of version 2. One in both
+    /// checksum forms counts once. Counted with [`Versions::Both`] only.
     pub v3_without_v2: u8,
 }
 
@@ -103,11 +103,18 @@ impl Backup {
         }
     }
 
-    /// Adopts the sender as the Active.
-    pub(crate) fn follow(&mut self, accepted: &AcceptedAdvertisement, versions: Versions) {
+    /// Adopts the sender as the Active. `is_second_form` is whether the advertisement has just come
+    /// in its first checksum form.
+    pub(crate) fn follow(
+        &mut self,
+        accepted: &AcceptedAdvertisement,
+        versions: Versions,
+        is_second_form: bool,
+    ) {
         let v3_without_v2 = match (versions, accepted.version(), &self.active) {
             (Versions::Both, Version::V3, Some(active)) if active.address == accepted.source => {
-                active.v3_without_v2.saturating_add(1)
+                let new = u8::from(!is_second_form);
+                active.v3_without_v2.saturating_add(new)
             }
             (Versions::Both, Version::V3, _) => 1,
             _ => 0,

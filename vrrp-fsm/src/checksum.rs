@@ -97,6 +97,13 @@ impl ChecksumEvidence {
         }
     }
 
+    /// Whether a message is the second one of an advertisement in
+    /// [both forms](ChecksumForms::Both), as far as the last message shows.
+    pub(crate) fn is_completed_by(self, matched: ChecksumMatch) -> bool {
+        matches!(self.last, Some((ChecksumForm::PseudoHeader, _)))
+            && matched == ChecksumMatch::MessageOnly
+    }
+
     /// Adds an accepted advertisement. One that fits both forms by chance changes nothing.
     pub(crate) fn add(&mut self, matched: ChecksumMatch) {
         let Some(form) = matched.form() else { return };

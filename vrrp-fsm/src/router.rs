@@ -222,7 +222,8 @@ impl VirtualRouter {
                 backup.preempt_hold = PreemptHold::STOPPED;
             }
             self.active_interval = accepted.interval;
-            backup.follow(accepted, settings.versions);
+            let is_second_form = self.checksum_evidence.is_completed_by(accepted.checksum);
+            backup.follow(accepted, settings.versions, is_second_form);
             backup.wait_for_silence(now, &settings.timers(priority, accepted.interval));
         } else {
             // S-14: the timer runs on.
@@ -349,7 +350,7 @@ impl VirtualRouter {
         let last_word = self.settings.advertise_on_yield.then(|| self.advertise());
         self.active_interval = accepted.interval;
         let mut backup = Backup::new(now);
-        backup.follow(accepted, self.settings.versions);
+        backup.follow(accepted, self.settings.versions, false);
         backup.wait_for_silence(now, &self.timers());
         self.step_down(backup, last_word, reason)
     }

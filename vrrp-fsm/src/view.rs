@@ -65,12 +65,13 @@ impl VirtualRouter {
         }
     }
 
-    /// Whether the Active sends no version 2 messages (O-13): with [`Versions::Both`], it sent as
-    /// many version 3 advertisements in a row as may be missed.
+    /// Whether the Active sends no version 2 messages (O-13): with [`Versions::Both`], it sent more
+    /// version 3 advertisements in a row than may be missed. The version 2 message of the last one
+    /// may be on its way.
     #[must_use]
     pub fn active_sends_no_v2(&self) -> bool {
         matches!(&self.phase, Phase::Backup(Backup { active: Some(active), .. })
-            if active.v3_without_v2 >= self.settings.missed_advertisements)
+            if active.v3_without_v2 >= self.settings.missed_advertisements.saturating_add(1))
     }
 
     /// Whether the Active has the same priority as this Backup (O-06). The address then decides

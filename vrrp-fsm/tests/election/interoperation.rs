@@ -127,11 +127,7 @@ fn o_13_a_v3_active_that_sends_no_v2_is_reported() {
     for unpaired in 1..=5 {
         host.pass(ms(1000));
         let _ = host.receive(Advert::priority(200));
-        assert_eq!(
-            host.router.active_sends_no_v2(),
-            unpaired >= 3,
-            "{unpaired}"
-        );
+        assert_eq!(host.router.active_sends_no_v2(), unpaired > 3, "{unpaired}");
     }
     let _ = host.receive(v2(200));
     assert!(!host.router.active_sends_no_v2());
@@ -144,16 +140,57 @@ fn o_13_a_v3_active_that_sends_no_v2_is_reported() {
 }
 
 #[test]
-fn o_13_three_messages_without_v2_are_enough_from_the_first_on() {
+fn o_13_messages_without_v2_count_from_the_first_on() {
     let mut host = Host::started(both(100));
-    for unpaired in 1..=3 {
+    for unpaired in 1..=4 {
         host.pass(ms(1000));
         let _ = host.receive(Advert::priority(200));
         assert_eq!(
             host.router.active_sends_no_v2(),
-            unpaired == 3,
+            unpaired == 4,
             "{unpaired}"
         );
+    }
+}
+
+#[test]
+fn o_13_an_advertisement_in_both_checksum_forms_counts_once() {
+    let forms = [ChecksumMatch::PseudoHeader, ChecksumMatch::MessageOnly];
+    for missed_advertisements in [1, 2, 3] {
+        let mut own = both(100);
+        own.missed_advertisements = missed_advertisements;
+        let mut host = Host::started(own);
+        let receive_v3 = |host: &mut Host, form| {
+            let _ = host.receive(Advert::priority(200).with_checksum(form));
+            host.router.active_sends_no_v2()
+        };
+        for _ in 0..10 {
+            host.pass(ms(1000));
+            for form in forms {
+                assert!(!receive_v3(&mut host, form), "{missed_advertisements}");
+            }
+            let _ = host.receive(v2(200));
+        }
+        // As many messages of version 2 are lost as may be.
+        for _ in 0..missed_advertisements {
+            for form in forms {
+                assert!(!receive_v3(&mut host, form), "{missed_advertisements}");
+            }
+        }
+        assert!(receive_v3(&mut host, forms[0]), "{missed_advertisements}");
+        let _ = host.receive(v2(200));
+
+        // One message of each pair is lost, which does not hide an advertisement.
+        for form in forms {
+            for number in 0..=missed_advertisements {
+                let is_reported = receive_v3(&mut host, form);
+                assert_eq!(is_reported, number == missed_advertisements, "{form:?}");
+            }
+            let _ = host.receive(v2(200));
+            // The last message of this form, so that the next one completes no advertisement.
+            let _ = receive_v3(&mut host, ChecksumMatch::MessageOnly);
+            let _ = host.receive(v2(200));
+        }
     }
 }
 
