@@ -651,17 +651,19 @@ impl VrrpRouter {
             vrid,
         };
         let found = self.index.find(key);
-        let destination = ip.endpoints.destination();
-        if destination.is_multicast() || found.is_some_and(|it| self.is_from(it, destination)) {
+        let is_multicast = ip.endpoints.destination().is_multicast();
+        if is_multicast || found.is_some_and(|slot| self.is_between(slot, ip)) {
             return found;
         }
         self.slot_of_peer(key, ip, found)
     }
 
-    /// Whether a router advertises from this address, to which its peers send.
-    fn is_from(&self, slot: u32, address: IpAddr) -> bool {
-        let found = self.routers.at(slot);
-        found.is_some_and(|(_, entry)| entry.router.primary_address() == address)
+    /// Whether a packet is from a peer of a router to the address from which the router advertises.
+    fn is_between(&self, slot: u32, ip: &IpHeader) -> bool {
+        let (source, destination) = (ip.endpoints.source(), ip.endpoints.destination());
+        self.routers.at(slot).is_some_and(|(_, entry)| {
+            entry.router.primary_address() == destination && entry.reception.has_peer(source)
+        })
     }
 
     #[cold]
@@ -671,16 +673,14 @@ impl VrrpRouter {
         ip: &IpHeader,
         of_interface: Option<u32>,
     ) -> Option<u32> {
-        let (source, destination) = (ip.endpoints.source(), ip.endpoints.destination());
+        let source = ip.endpoints.source();
         let ids = self.by_peers.get(&(key.family, key.vrid));
         let slots = ids.into_iter().flatten().map(|id| id.key().slot());
         let mut with_peer = slots.filter(|slot| {
             let found = self.routers.at(*slot);
             found.is_some_and(|(_, entry)| entry.reception.has_peer(source))
         });
-        let mut addressed = with_peer
-            .clone()
-            .filter(|it| self.is_from(*it, destination));
+        let mut addressed = with_peer.clone().filter(|slot| self.is_between(*slot, ip));
         addressed
             .next()
             .or(of_interface)

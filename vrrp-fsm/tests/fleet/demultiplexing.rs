@@ -188,6 +188,48 @@ fn a_router_checks_its_own_peers_password_and_addresses() {
 }
 
 #[test]
+fn amb_26_a_router_that_lists_the_peer_comes_before_that_of_the_interface() {
+    let mut fleet = VrrpRouter::new();
+    // Both advertise from the same address, to different peers.
+    let mut add = |interface, peer: [u8; 4]| {
+        let member = Member {
+            transport: MessageTransport::Unicast {
+                peers: vec![Peer::new(peer.into())],
+            },
+            ..member(interface, 100)
+        };
+        let id = fleet.add(T0, member).unwrap();
+        fleet.startup(T0, id, [192, 0, 2, 11].into()).unwrap();
+        id
+    };
+    let ids = [add(1, [192, 0, 2, 20]), add(2, [192, 0, 2, 21])];
+    for interface in [1, 2, 7] {
+        for (id, peer) in ids.into_iter().zip([20, 21]) {
+            let source = [192, 0, 2, peer].into();
+            let endpoints = Endpoints::new(source, [192, 0, 2, 11].into()).unwrap();
+            let ip = IpHeader {
+                endpoints,
+                ttl: TTL,
+            };
+            let octets = message(51, 200, &endpoints);
+            let received = fleet.handle_packet(T0, interface, &ip, &octets, Protection::None);
+            assert_eq!(received.map(|(id, _)| id), Ok(id), "{interface}, {peer}");
+        }
+        // An unknown sender is discarded by the router of the interface, which counts it.
+        let endpoints = Endpoints::new([192, 0, 2, 22].into(), [192, 0, 2, 11].into()).unwrap();
+        let ip = IpHeader {
+            endpoints,
+            ttl: TTL,
+        };
+        let octets = message(51, 200, &endpoints);
+        let received = fleet.handle_packet(T0, interface, &ip, &octets, Protection::None);
+        let of_interface = usize::try_from(interface).unwrap().checked_sub(1);
+        let expected = of_interface.and_then(|place| ids.get(place).copied());
+        assert_eq!(received.unwrap_err().router, expected);
+    }
+}
+
+#[test]
 fn amb_26_a_unicast_peer_is_accepted_on_any_interface() {
     let mut fleet = VrrpRouter::new();
     let peer = |last| Peer::new([192, 0, 2, last].into());
