@@ -59,8 +59,8 @@ impl VrrpRouter {
         Ok(id)
     }
 
-    /// Replaces the configuration of a sync group. Former members keep their states; new members
-    /// join by rule G-8; the others do not change.
+    /// Replaces the configuration of a sync group. Former members leave and new members join by
+    /// rule G-8; the others do not change.
     ///
     /// # Errors
     ///
@@ -77,7 +77,8 @@ impl VrrpRouter {
         Ok(())
     }
 
-    /// Removes a sync group. Its members keep their states.
+    /// Removes a sync group. Its members leave by rule G-8: they keep their states, and those that
+    /// only the group held start.
     ///
     /// # Errors
     ///
@@ -228,7 +229,8 @@ impl VrrpRouter {
         self.mark_dirty(id);
     }
 
-    /// Removes a router from its group. It keeps its state.
+    /// G-8: removes a router from its group. It keeps its state, or starts if only the group held
+    /// it.
     pub(super) fn leave_group(&mut self, now: Instant, member: RouterId) {
         let Some(entry) = self.routers.get_mut(member) else {
             return;

@@ -876,3 +876,28 @@ fn whether_it_owns_its_addresses_a_member_may_change_when_it_has_no_company() {
     fleet.remove(now, first).unwrap();
     fleet.reconfigure(now, second, member(2, 255)).unwrap();
 }
+
+#[test]
+fn g_8_a_leaving_router_starts_if_only_the_group_held_it() {
+    // An owner starts as Active.
+    for (priority, expected) in [(100, Backup), (255, Active)] {
+        for is_removed in [false, true] {
+            let mut lan = Lan::new(1);
+            let ids = lan.add_group(0, [member(1, priority), member(2, priority)]);
+            let now = lan.now;
+            let fleet = lan.fleet(0);
+            fleet.set_primary_address(now, ids[1], None).unwrap();
+            let states = |fleet: &VrrpRouter| ids.map(|id| fleet.get(id).unwrap().state());
+            assert_eq!(states(fleet), [Initialize; 2]);
+            let group = fleet.group_with(ids[0]).unwrap();
+            if is_removed {
+                let _config = fleet.remove_group(now, group).unwrap();
+            } else {
+                let mut config = fleet.group(group).unwrap().clone();
+                config.members = vec![ids[1]];
+                fleet.reconfigure_group(now, group, config).unwrap();
+            }
+            assert_eq!(states(fleet), [expected, Initialize], "{is_removed}");
+        }
+    }
+}
