@@ -751,10 +751,11 @@ impl<H: Host> Simulation<H> {
             return;
         }
         self.monitor.delivered(key, to);
-        if (is_doubled || again.is_some())
+        let copies = u8::from(is_doubled) + u8::from(again.is_some());
+        if copies != 0
             && let Some(node) = self.nodes.get_mut(to as usize)
         {
-            node.expect_copies(packet);
+            node.expect_copies(packet, copies);
         }
         let copies = [
             Some((Copy::First, Duration::ZERO)),

@@ -159,9 +159,17 @@ pub(super) struct Node<H> {
     authenticators: Vec<Authenticator>,
     /// Whether any of them has sequences.
     has_sequences: bool,
-    /// The packets with several arrivals, by sender and number, and whether this host has accepted
-    /// one since it started.
-    copied: BTreeMap<(u32, u64), bool>,
+    /// The packets with several arrivals, by sender and number.
+    copied: BTreeMap<(u32, u64), Copies>,
+}
+
+/// The arrivals of a packet after the first.
+#[derive(Clone, Copy, Debug, Default)]
+struct Copies {
+    /// The number of those to come. A crashed or full host never receives some of them.
+    expected: u8,
+    /// Whether the host has accepted the packet since it started.
+    is_accepted: bool,
 }
 
 /// The wanted state of a virtual router.
@@ -344,8 +352,8 @@ impl<H: Host> Node<H> {
     pub(super) fn die(&mut self) {
         self.host = None;
         self.inbox.clear();
-        for is_accepted in self.copied.values_mut() {
-            *is_accepted = false;
+        for copies in self.copied.values_mut() {
+            copies.is_accepted = false;
         }
     }
 
@@ -418,20 +426,32 @@ impl<H: Host> Node<H> {
             authenticator.accept(proof);
         }
         let key = (packet.from, packet.number);
-        if let Some(is_accepted) = self.copied.get_mut(&key).filter(|_| proof.is_unique()) {
-            *is_accepted = true;
+        if let Some(copies) = self.copied.get_mut(&key).filter(|_| proof.is_unique()) {
+            copies.is_accepted = true;
         }
     }
 
-    /// Notes that this packet arrives several times.
-    pub(super) fn expect_copies(&mut self, packet: &Packet) {
-        self.copied.entry((packet.from, packet.number)).or_default();
+    /// Notes that this packet arrives this many times after the first.
+    pub(super) fn expect_copies(&mut self, packet: &Packet, expected: u8) {
+        let copies = Copies {
+            expected,
+            is_accepted: false,
+        };
+        self.copied.insert((packet.from, packet.number), copies);
     }
 
     /// Handles a copy of a packet. Returns whether a detectable copy was accepted before.
     pub(super) fn is_known(&mut self, packet: &Packet) -> bool {
         let key = (packet.from, packet.number);
-        self.copied.remove(&key) == Some(true)
+        let Some(copies) = self.copied.get_mut(&key) else {
+            return false;
+        };
+        let is_known = copies.is_accepted;
+        copies.expected = copies.expected.saturating_sub(1);
+        if copies.expected == 0 {
+            self.copied.remove(&key);
+        }
+        is_known
     }
 
     pub(super) fn next_input(&mut self) -> Option<Input> {

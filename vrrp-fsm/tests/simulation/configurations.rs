@@ -192,6 +192,19 @@ fn the_last_announcement_counts_only_where_announcements_are_made_again() {
 }
 
 #[test]
+fn the_highest_priority_counts_only_where_routers_preempt() {
+    let checks = |preempt| {
+        let all = checks(0, |plan| {
+            let members = plan.hosts.iter_mut().flat_map(|host| &mut host.members);
+            members.for_each(|member| member.config.preempt = preempt);
+        });
+        all[Property::HighestPriorityActive as usize]
+    };
+    assert_eq!(checks(Preempt::Always), 4);
+    assert_eq!(checks(Preempt::Never), 0);
+}
+
+#[test]
 fn an_object_that_cannot_make_its_planned_report_is_rejected() {
     let mut plan = everything(2);
     plan.hosts[1].objects[0].good = Some(Report::Number(3));

@@ -388,6 +388,31 @@ fn a_packet_inside_ah_as_a_frame_has_its_header() {
     assert_eq!(seen, [true; 2]);
 }
 
+#[test]
+fn a_message_that_arrives_twice_and_is_replayed_is_checked_each_time() {
+    let mut plan = Scenario::uniform(2, 1).unwrap();
+    plan.use_authentication(LocalAuthentication::Hmac);
+    let delivery = Delivery {
+        from: 0,
+        number: 10,
+        to: 1,
+    };
+    let twice = || Fault::Duplicate(delivery);
+    let again = || Fault::Replay(delivery, Duration::from_secs(20));
+    let both = vec![twice(), again()];
+    for (faults, checks) in [(vec![twice()], 1), (vec![again()], 1), (both, 2)] {
+        let faults = faults.into_iter().map(|fault| (Instant::ZERO, fault));
+        let trace = Trace {
+            seed: 1,
+            faults: faults.collect(),
+        };
+        let simulation = Simulation::<VrrpRouter>::replay(&plan, &trace).unwrap();
+        let run = run(simulation, 1, at(60));
+        assert_eq!(run.violations, []);
+        assert_eq!(run.checks[Property::ReplayIsDiscarded as usize], checks);
+    }
+}
+
 /// Six hosts are Active in turn, so one of them receives messages of five others; then a message of
 /// the first is replayed.
 #[test]

@@ -161,7 +161,11 @@ impl Virtual {
         findings
     }
 
-    fn check_island<H: Host>(&self, island: &[Place], nodes: &[Node<H>]) -> [Finding; 3] {
+    fn check_island<H: Host>(
+        &self,
+        island: &[Place],
+        nodes: &[Node<H>],
+    ) -> impl Iterator<Item = Finding> + use<H> {
         let routers = island.iter().filter_map(|place| {
             let node = nodes.get(place.host as usize)?;
             Some((place, node, node.router(place.router)?))
@@ -180,11 +184,12 @@ impl Virtual {
         let best = healthy.iter().max();
         let active = actives.iter().max();
         let outranked = match (active, best) {
-            (Some((ours, active)), Some((theirs, best))) if self.preempts && theirs > ours => {
+            (Some((ours, active)), Some((theirs, best))) if theirs > ours => {
                 Some(Vec::from([*active, *best]))
             }
             _ => None,
         };
+        let highest = (Property::HighestPriorityActive, outranked);
         let missing = best.filter(|_| active.is_none());
         let too_many = actives.len() > 1;
         [
@@ -196,8 +201,9 @@ impl Virtual {
                 Property::ActiveExists,
                 missing.map(|(_, host)| Vec::from([*host])),
             ),
-            (Property::HighestPriorityActive, outranked),
         ]
+        .into_iter()
+        .chain(self.preempts.then_some(highest))
     }
 }
 
