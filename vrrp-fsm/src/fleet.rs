@@ -757,7 +757,9 @@ impl VrrpRouter {
         }
     }
 
-    /// Handles the passage of time. It has no effect before [`poll_timeout`](Self::poll_timeout).
+    /// Handles the passage of time. It has an effect from [`poll_timeout`](Self::poll_timeout) on.
+    /// With [`set_patience`](Self::set_patience) it has one before, if an Active's timer is due and
+    /// deferred: [`is_due`](Self::is_due) shows it.
     ///
     /// Drain the sockets first: packets that arrived before the deadline must be handled before the
     /// timeout.

@@ -621,7 +621,7 @@ fn p_18_the_owner_has_priority_255() {
     assert!(config(255).is_owner());
     assert!(!config(254).is_owner());
     assert_eq!(Host::new(config(255)).startup()[0], advertise(255));
-    let _ = Host::started(config(254)).fire();
+    assert_eq!(Host::started(config(254)).fire()[0], advertise(254));
 }
 
 #[test]
