@@ -197,6 +197,8 @@ const RECORDS: usize = 8;
 /// Actives of several instances use is removed with the last of them ([`DriverEvent::AddressKept`],
 /// [`RouterView::addresses_of_others`]). Claims of a process without rights do not count: it must
 /// run as root or as the user of this process, or have `CAP_NET_ADMIN` in the same user namespace.
+/// While a process with such a name lets connections wait until there is no room for another, its
+/// rights are not known, and left-overs stay.
 ///
 /// Two links of one parent cannot both be up with one hardware address. So of two instances with
 /// the same VRID, family and interface that [use the virtual MAC](RouterConfig::virtual_mac), the
@@ -955,6 +957,11 @@ impl Driver {
         self.host.actual.set_company(self.instance.has_company());
         let awaits = !self.instance.has_asked();
         self.host.actual.set_awaits_claims(awaits);
+        if let Some(listener) = self.instance.take_resting()
+            && let Err(error) = self.poller.remove(listener)
+        {
+            tracing::debug!(%error, "a listener that rests is watched");
+        }
         if self.instance.take_new_source() {
             let watched = self.watch_sources();
             self.note(Part::Wait, watched);

@@ -7,7 +7,7 @@
 //! not change addresses does not count as an instance: see [`is_entitled`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     fs,
     io::{self, Read, Write},
     os::{
@@ -44,8 +44,16 @@ const CHANGED: u8 = b'!';
 /// The time that the others have to answer. They answer in their next turn.
 const PATIENCE: Duration = Duration::from_millis(200);
 
-/// The pause before sending the rest of an answer that did not fit into the socket.
+/// The pause before sending the rest of an answer that did not fit into the socket, and before the
+/// next [`PORTION`].
 const PAUSE: Duration = Duration::from_millis(5);
+
+/// The pause before connections are accepted again, after the system had no room for one.
+const REST: Duration = Duration::from_secs(1);
+
+/// The most connections that a turn accepts, and the most names to which it connects. Every process
+/// of the namespace can make thousands of both, and advertisements must not wait for them.
+const PORTION: usize = 32;
 
 /// The pause before instances are asked again, after one of them did not answer.
 const RETRY: Duration = Duration::from_secs(10);
@@ -68,6 +76,10 @@ const MOST: usize = 256;
 #[derive(Debug)]
 pub(super) struct Instance {
     listener: Option<UnixListener>,
+    /// The time until which no connections are accepted.
+    rests_until: Option<Instant>,
+    /// Whether a rest has begun, and a poll may still wait for the listener.
+    begins_rest: bool,
     name: String,
     /// The instances that have asked this one.
     asking: Vec<Asking>,
@@ -105,6 +117,8 @@ struct Asked {
 /// A round of requests that waits for answers.
 #[derive(Debug, Default)]
 struct Round {
+    /// The names that have not been asked yet.
+    pending: VecDeque<String>,
     deadline: Option<Instant>,
     is_incomplete: bool,
 }
@@ -134,6 +148,8 @@ impl Instance {
         let (listener, name) = announce()?;
         let mut instance = Self {
             listener: Some(listener),
+            rests_until: None,
+            begins_rest: false,
             name,
             asking: Vec::new(),
             asked: BTreeMap::new(),
@@ -184,6 +200,8 @@ impl Instance {
         if let Some(listener) = self.listener.take() {
             self.closing.push(listener);
         }
+        self.rests_until = None;
+        self.begins_rest = false;
         for other in self.asking.drain(..) {
             self.closing.push(other.stream);
         }
@@ -232,12 +250,19 @@ impl Instance {
         let asking = self.asking.iter().map(|it| it.stream.as_fd());
         let asked = self.asked.values().map(|it| it.stream.as_fd());
         let listener = self.listener.as_ref().map(AsFd::as_fd);
+        let listener = listener.filter(|_| self.rests_until.is_none());
         listener.into_iter().chain(asking).chain(asked)
     }
 
     /// Whether there are new sources since the last call, for which no poll waits yet.
     pub(super) fn take_new_source(&mut self) -> bool {
         std::mem::take(&mut self.has_new_source)
+    }
+
+    /// The listener, where it rests since the last call: no poll should wait for it.
+    pub(super) fn take_resting(&mut self) -> Option<BorrowedFd<'_>> {
+        let listener = self.listener.as_ref().map(AsFd::as_fd);
+        listener.filter(|_| std::mem::take(&mut self.begins_rest))
     }
 
     #[inline]
@@ -257,26 +282,17 @@ impl Instance {
     pub(super) fn next_look(&self, now: Instant) -> Option<Instant> {
         let rest = self.has_unsent().then_some(now + PAUSE);
         let round = match &self.round {
+            Some(round) if !round.pending.is_empty() => Some(now + PAUSE),
             Some(round) => Some(round.deadline.unwrap_or(now)),
             None => self.ask_at,
         };
-        round.into_iter().chain(rest).min()
+        let alarms = [rest, round, self.rests_until];
+        alarms.into_iter().flatten().min()
     }
 
     /// Answers the instances that ask, and notices the end of others.
     pub(super) fn serve(&mut self, now: Instant, claims: impl Fn() -> String) {
-        let mut is_new = false;
-        if let Some(listener) = &self.listener {
-            while let Ok((stream, _)) = listener.accept() {
-                let is_welcome = self.asking.len() < MOST && is_entitled(&stream);
-                if is_welcome && stream.set_nonblocking(true).is_ok() {
-                    let unsent = Vec::new();
-                    self.asking.push(Asking { stream, unsent });
-                    self.has_new_source = true;
-                    is_new = true;
-                }
-            }
-        }
+        let is_new = self.accept(now, UnixListener::accept);
         let mut text = None;
         let mut must_ask = false;
         let mut has_ended = false;
@@ -308,6 +324,46 @@ impl Instance {
         self.read_answers(now);
     }
 
+    /// Accepts a portion of the waiting connections. Returns whether one is from another instance.
+    fn accept(
+        &mut self,
+        now: Instant,
+        accept: impl Fn(&UnixListener) -> io::Result<(UnixStream, SocketAddr)>,
+    ) -> bool {
+        let Some(listener) = &self.listener else {
+            return false;
+        };
+        if self.rests_until.is_some_and(|end| now < end) {
+            return false;
+        }
+        let has_rested = self.rests_until.take().is_some();
+        let mut is_new = false;
+        let mut pause = Some(PAUSE);
+        for _ in 0..PORTION {
+            let stream = match accept(listener) {
+                Ok((stream, _)) => stream,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    // Where the system has no room for a connection, it goes on waiting.
+                    let is_empty = error.kind() == io::ErrorKind::WouldBlock;
+                    pause = (!is_empty).then_some(REST);
+                    break;
+                }
+            };
+            let is_welcome = self.asking.len() < MOST && is_entitled(&stream);
+            if is_welcome && stream.set_nonblocking(true).is_ok() {
+                let unsent = Vec::new();
+                self.asking.push(Asking { stream, unsent });
+                self.has_new_source = true;
+                is_new = true;
+            }
+        }
+        self.rests_until = pause.map(|pause| now + pause);
+        self.begins_rest |= self.rests_until.is_some() && !has_rested;
+        self.has_new_source |= self.rests_until.is_none() && has_rested;
+        is_new
+    }
+
     fn read_answers(&mut self, now: Instant) {
         if self.end_asked(|_, other| !other.read()) {
             self.begin_grace(now);
@@ -330,8 +386,13 @@ impl Instance {
             if before.iter().any(|it| !self.asked.contains_key(it)) {
                 self.begin_grace(now);
             }
+        } else if self.ask_portion() {
+            self.begin_grace(now);
         }
         let round = self.round.as_mut()?;
+        if !round.pending.is_empty() {
+            return None;
+        }
         let deadline = *round.deadline.get_or_insert(now + PATIENCE);
         self.read_answers(now);
         let is_open = self.asked.values().any(|it| it.must_answer);
@@ -369,9 +430,14 @@ impl Instance {
     /// The names of the others, if they can be listed: the list and new connections belong to the
     /// namespace of the calling thread.
     fn others(&self) -> Option<BTreeSet<String>> {
-        let is_here = sys::is_in_namespace_of(self.listener.as_ref()?.as_fd());
         let sockets = fs::read_to_string("/proc/thread-self/net/unix").ok()?;
-        is_here.then(|| others(&sockets, &self.name))
+        self.is_here().then(|| others(&sockets, &self.name))
+    }
+
+    /// Whether the calling thread is in the namespace of this instance.
+    fn is_here(&self) -> bool {
+        let listener = self.listener.as_ref();
+        listener.is_some_and(|it| sys::is_in_namespace_of(it.as_fd()))
     }
 
     fn begin_round(&mut self) {
@@ -390,9 +456,28 @@ impl Instance {
             return;
         };
         self.end_asked(|name, _| !names.contains(name));
-        for name in names {
+        round.pending = names.into_iter().collect();
+        self.round = Some(round);
+        self.ask_portion();
+    }
+
+    /// Asks a portion of the others whose turn is still to come in this round. Returns whether one
+    /// of those that were known has ended.
+    fn ask_portion(&mut self) -> bool {
+        let Some(mut round) = self.round.take() else {
+            return false;
+        };
+        if !round.pending.is_empty() && !self.is_here() {
+            round.pending.clear();
+            round.is_incomplete = true;
+        }
+        let mut has_ended = false;
+        let count = round.pending.len().min(PORTION);
+        for name in round.pending.drain(..count) {
             let mut claims = None;
+            let mut is_known = false;
             if let Some(mut other) = self.asked.remove(&name) {
+                is_known = true;
                 // A connection on which an answer is due takes no other request.
                 if !other.must_answer && other.ask().is_ok() {
                     self.asked.insert(name, other);
@@ -407,16 +492,19 @@ impl Instance {
                     self.has_new_source = true;
                 }
                 // The program is no instance.
-                Ok(None) => {}
+                Ok(None) => has_ended |= is_known,
                 Err(error) => {
+                    has_ended |= is_known;
                     // An instance that has ended refuses the connection.
                     round.is_incomplete |= error.kind() != io::ErrorKind::ConnectionRefused;
                 }
             }
         }
         // Without another instance there is nothing to wait for.
-        self.has_asked |= self.asked.is_empty() && !round.is_incomplete;
+        let is_alone = self.asked.is_empty() && round.pending.is_empty();
+        self.has_asked |= is_alone && !round.is_incomplete;
         self.round = Some(round);
+        has_ended
     }
 }
 
@@ -564,6 +652,8 @@ const ACCEPTS: u32 = 1 << 16;
 
 #[cfg(test)]
 mod tests {
+    use vrrp_lab::Namespace;
+
     use super::*;
     use crate::kernel::poller::Poller;
 
@@ -607,6 +697,102 @@ mod tests {
             instance.serve(Instant::ZERO, String::new);
         }
         assert_eq!(instance.asking.len(), MOST);
+    }
+
+    /// Runs a test with an instance of its own network namespace, where no other one asks.
+    fn alone<T: Send>(test: impl FnOnce() -> T + Send) -> T {
+        Namespace::new().unwrap().run(test)
+    }
+
+    #[test]
+    fn a_flood_of_connections_is_accepted_in_portions_with_pauses() {
+        alone(|| {
+            let mut instance = Instance::open().unwrap();
+            let address = SocketAddr::from_abstract_name(&instance.name).unwrap();
+            let connect = |_| UnixStream::connect_addr(&address).unwrap();
+            let connections: Vec<_> = (0..=2 * PORTION).map(connect).collect();
+            let mut now = Instant::ZERO;
+            for portions in [1, 2] {
+                instance.serve(now, String::new);
+                assert_eq!(instance.asking.len(), portions * PORTION);
+                // The listener is readable all the time, and must not wake the driver.
+                assert_eq!(instance.take_resting().is_some(), portions == 1);
+                assert_eq!(instance.sources().count(), instance.asking.len());
+                instance.serve(now, String::new);
+                assert_eq!(instance.asking.len(), portions * PORTION);
+                assert!(instance.next_look(now).unwrap() <= now + PAUSE);
+                now = now + PAUSE;
+                assert!(instance.is_due(now));
+            }
+            instance.take_new_source();
+            instance.serve(now, String::new);
+            assert_eq!(instance.asking.len(), connections.len());
+            assert_eq!(instance.sources().count(), 1 + connections.len());
+            assert!(instance.take_new_source(), "the listener is watched again");
+            assert!(instance.take_resting().is_none());
+        });
+    }
+
+    #[test]
+    fn a_connection_for_which_there_is_no_descriptor_does_not_wake_the_driver_again_and_again() {
+        for errno in [libc::EMFILE, libc::ENFILE] {
+            alone(|| {
+                let mut instance = Instance::open().unwrap();
+                let address = SocketAddr::from_abstract_name(&instance.name).unwrap();
+                let _connection = UnixStream::connect_addr(&address).unwrap();
+                let now = Instant::ZERO;
+                assert!(instance.take_answers(now).is_some(), "there is no other");
+                let refuse = |_: &UnixListener| Err(io::Error::from_raw_os_error(errno));
+                assert!(!instance.accept(now, refuse));
+                assert_eq!(instance.sources().count(), 0);
+                assert!(instance.take_resting().is_some());
+                assert_eq!(instance.next_look(now), Some(now + REST));
+                assert!(instance.accept(now + REST, UnixListener::accept));
+                assert_eq!(instance.sources().count(), 2);
+                assert!(instance.take_new_source(), "the listener is watched again");
+            });
+        }
+    }
+
+    #[test]
+    fn names_are_asked_in_portions_and_a_round_ends_when_all_have_been_asked() {
+        alone(|| {
+            let bind = |number| bind(&format!("{NAME}1.{number}")).unwrap();
+            let listeners: Vec<_> = (0..=2 * PORTION).map(bind).collect();
+            let mut instance = Instance::open().unwrap();
+            let now = Instant::ZERO;
+            for portions in [1, 2] {
+                assert_eq!(instance.asked.len(), portions * PORTION);
+                assert!(instance.is_asking(now) && !instance.has_asked());
+                assert!(instance.next_look(now).unwrap() <= now + PAUSE);
+                assert!(instance.take_answers(now).is_none());
+            }
+            assert_eq!(instance.asked.len(), listeners.len());
+            let last = instance.next_look(now).unwrap();
+            assert_eq!(last, now + PATIENCE, "the last ones have time to answer");
+            let answers = instance.take_answers(last).unwrap();
+            assert_eq!(answers.rest, Rest::Unknown);
+        });
+    }
+
+    #[test]
+    fn an_instance_that_has_ended_is_noticed_in_a_later_portion() {
+        alone(|| {
+            let bind = |number| bind(&format!("{NAME}1.{number:03}")).unwrap();
+            let mut listeners: Vec<_> = (0..=PORTION).map(bind).collect();
+            let mut instance = Instance::open().unwrap();
+            let now = Instant::ZERO;
+            assert!(instance.take_answers(now).is_none());
+            let _unknown = instance.take_answers(now + PATIENCE).unwrap();
+            let later = instance.next_look(now).unwrap();
+            assert_eq!(instance.asked.len(), listeners.len());
+            // It has not answered, so each is connected again.
+            assert!(instance.take_answers(later).is_none());
+            assert!(instance.grace.is_none());
+            drop(listeners.pop());
+            assert!(instance.take_answers(later).is_none());
+            assert!(instance.grace.is_some());
+        });
     }
 
     #[test]

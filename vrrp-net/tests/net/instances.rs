@@ -7,7 +7,13 @@
 )]
 
 use std::{
-    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    fs,
+    io::{Read, Write},
+    os::{
+        fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixStream},
+    },
     thread,
     time::Duration,
 };
@@ -202,6 +208,33 @@ fn of_two_instances_that_make_one_virtual_mac_at_once_one_keeps_it() {
         },
     )
     .unwrap_or_else(|error| panic!("{error}: {:?} {:?}", states(), faults()));
+}
+
+#[test]
+fn an_instance_that_asks_after_a_flood_of_connections_gets_an_answer() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, id) = DriverThread::with_router(r1.namespace(), router(Family::Ipv4, 100));
+    running.wait_for_state(id, State::Active);
+    let answer = r1.namespace().run(|| {
+        let sockets = fs::read_to_string("/proc/thread-self/net/unix").unwrap();
+        let name = sockets.split('@').nth(1).unwrap().lines().next().unwrap();
+        let address = SocketAddr::from_abstract_name(name).unwrap();
+        // The second portion comes after the driver has waited without its listener.
+        let mut connections = Vec::new();
+        for _ in 0..2 {
+            for _ in 0..100 {
+                connections.push(UnixStream::connect_addr(&address).unwrap());
+            }
+            running.with(|_| ());
+        }
+        let mut last = connections.pop().unwrap();
+        last.write_all(b"?").unwrap();
+        last.set_read_timeout(Some(LIMIT)).unwrap();
+        let mut answer = [0; 1 << 12];
+        let len = last.read(&mut answer).unwrap();
+        String::from_utf8(answer[..len].to_vec()).unwrap()
+    });
+    assert!(answer.ends_with("end\n"), "{answer}");
 }
 
 #[test]
