@@ -356,6 +356,21 @@ impl Ready {
         }
     }
 
+    /// Adds the source of a part that is called only where it can be read.
+    fn add(&mut self, part: Part) {
+        match part {
+            Part::Socket(place) => {
+                if let Some(it) = self.sockets.get_mut(place) {
+                    *it = true;
+                }
+            }
+            Part::Monitor => self.notifications = true,
+            Part::Proxies => self.questions = true,
+            // They are called in every turn while they fail.
+            Part::Links | Part::Lists | Part::Routes | Part::Changes | Part::Wait => {}
+        }
+    }
+
     fn set(&mut self, token: u64) {
         match token {
             token::PROXY => self.questions = true,
@@ -846,7 +861,12 @@ impl Driver {
             let watched = self.watch_sources();
             self.note(Part::Wait, watched);
         }
-        let ready = self.poll(limit);
+        let mut ready = self.poll(limit);
+        if !self.troubles.is_empty() {
+            // They may have nothing to read, and would stay in trouble.
+            let now = self.now();
+            self.troubles.rested(now).for_each(|part| ready.add(part));
+        }
         // Sources that are read up to a limit may have more to read. The other sources keep track
         // of it themselves.
         self.is_unfinished = ready.questions || ready.routes.contains(&true);
@@ -875,9 +895,8 @@ impl Driver {
         }
         // A part that has failed is called until it works.
         let is_troubled = !self.troubles.is_empty();
-        if self.host.resync_at.is_some() || is_troubled {
-            let result = self.resync();
-            self.note(Part::Lists, result);
+        if self.host.resync_at.is_some_and(|at| at <= now) {
+            self.resync();
             now = self.now();
         }
         if ready.requests {
@@ -1025,8 +1044,7 @@ impl Driver {
             // The kernel does not report the routes of other instances, nor that a macvlan which is
             // down has got its mark.
             self.host.resync_at = Some(now);
-            let result = self.resync();
-            self.note(Part::Lists, result);
+            self.resync();
             let _is_answered = self.planner.take_question();
         }
         if let Some(at) = self.host.resync_at {

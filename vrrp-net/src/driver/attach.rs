@@ -7,7 +7,7 @@ use vrrp_fsm::{
     fleet::{FleetChange as Record, RouterId},
 };
 
-use super::{Driver, DriverEvent, Fault, is_active, router::Router};
+use super::{Driver, DriverEvent, Fault, is_active, router::Router, trouble::Part};
 use crate::{
     ADDRESS_PROTOCOL, Error, InterfaceAddress, Link, MonitorEvent, VirtualAddress, VrrpSocket,
     kernel::route_watch::Loss,
@@ -125,8 +125,16 @@ impl Driver {
     /// After an overrun: dumps everything again. A dump during which something changed is repeated
     /// in a later turn.
     #[cold]
-    pub(super) fn resync(&mut self) -> Result<(), Error> {
+    pub(super) fn resync(&mut self) {
         let now = self.now();
+        let result = self.dump(now);
+        self.note(Part::Lists, result);
+        if let Some(at) = self.troubles.retry_at(Part::Lists) {
+            self.host.resync_at = Some(at);
+        }
+    }
+
+    fn dump(&mut self, now: Instant) -> Result<(), Error> {
         let Some(lost) = self.host.resync(now)? else {
             return Ok(());
         };

@@ -18,9 +18,6 @@ use crate::{
 /// The pause before another dump, after links or addresses changed during the last one.
 const REST: Duration = Duration::from_millis(10);
 
-/// The pause before a refused dump is requested again.
-const RETRY: Duration = Duration::from_secs(1);
-
 /// The oldest kernel that keeps the marks of addresses (`IFA_PROTO`).
 const MARKS: (u32, u32) = (5, 18);
 
@@ -117,14 +114,9 @@ impl Host {
         self.is_ahead
     }
 
-    /// Dumps everything again where that is due, and nothing changes during the dump. Returns the
-    /// addresses and routes that are gone.
+    /// Dumps everything again, unless something changes during the dump, which is then repeated.
+    /// Returns the addresses and routes that are gone.
     pub(super) fn resync(&mut self, now: Instant) -> Result<Option<Vec<Lost>>, Error> {
-        if self.resync_at.is_none_or(|at| now < at) {
-            return Ok(None);
-        }
-        // A dump that fails is tried again.
-        self.resync_at = Some(now + RETRY);
         let Some(interfaces) = self.netlink.interfaces_at_once()? else {
             self.resync_at = Some(now + REST);
             return Ok(None);

@@ -111,6 +111,17 @@ impl Troubles {
         }
     }
 
+    /// The failed parts that do not rest any more.
+    pub(super) fn rested(&self, now: Instant) -> impl Iterator<Item = Part> {
+        let rested = self.parts.iter().filter(move |(_, it)| now >= it.retry_at);
+        rested.map(|(part, _)| *part)
+    }
+
+    /// The time at which a failed part is tried again.
+    pub(super) fn retry_at(&self, part: Part) -> Option<Instant> {
+        self.parts.get(&part).map(|it| it.retry_at)
+    }
+
     /// The time at which the next part is tried again.
     pub(super) fn next_retry(&self) -> Option<Instant> {
         self.parts.values().map(|it| it.retry_at).min()
@@ -229,6 +240,8 @@ mod tests {
             longest = longest.max(next - now);
             now = next;
             assert!(!troubles.rests(now, Part::Monitor));
+            assert_eq!(troubles.retry_at(Part::Monitor), Some(now));
+            assert_eq!(troubles.rested(now).collect::<Vec<_>>(), [Part::Monitor]);
         }
         assert_eq!((reports, longest), (1, Troubles::LONGEST));
         assert_eq!(troubles.work(Part::Monitor), Course::Over);

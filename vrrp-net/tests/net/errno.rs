@@ -15,10 +15,10 @@ use std::{
 
 use vrrp_fsm::State;
 use vrrp_lab::{Host, wait_for};
-use vrrp_net::{Driver, DriverEvent, Fault, RouterConfig};
+use vrrp_net::{Driver, DriverEvent, Fault, Notification, RouterConfig};
 use vrrp_proto::{Family, Interval};
 
-use crate::rig::{DriverThread, LIMIT, VIP4, has, in_time, lan_of, router, vrid};
+use crate::rig::{DriverThread, LIMIT, VIP4, has, in_time, ip, lan_of, router, vrid};
 
 /// The calls that a driver makes in its turns, each with its purpose.
 const CALLS: &[(libc::c_long, &str)] = &[
@@ -49,6 +49,9 @@ struct Injection {
     errno: i32,
     /// The time for which to hold the call up, before the kernel carries it out or it fails.
     hold_up: Option<Duration>,
+    /// Whether to take what waits at the descriptor, as where the failure of a socket is all that
+    /// there is to read.
+    empties: bool,
     /// The end of the treatment, which also ends after `times` calls.
     until: Option<Instant>,
     times: u32,
@@ -163,6 +166,9 @@ fn answer_calls(listener: &OwnedFd, injection: &Shared) {
                 u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap()
             },
         };
+        if is_meant && injection.empties {
+            empty(i32::try_from(request.data.args[0]).unwrap());
+        }
         drop(injection);
         thread::sleep(hold_up.unwrap_or_default());
         // SAFETY: the structure is valid. It fails where the thread has died in between.
@@ -176,15 +182,36 @@ fn answer_calls(listener: &OwnedFd, injection: &Shared) {
     }
 }
 
+/// Takes what waits at a socket. The supervisor is under the same filter, so it must not use a call
+/// of the list.
+fn empty(socket: i32) {
+    let mut room = [0; 4096];
+    let mut vector = libc::iovec {
+        iov_base: room.as_mut_ptr().cast(),
+        iov_len: room.len(),
+    };
+    loop {
+        // SAFETY: zeros are valid for the structure, and its pointer is that of the array.
+        let received = unsafe {
+            let mut header: libc::msghdr = mem::zeroed();
+            header.msg_iov = &raw mut vector;
+            header.msg_iovlen = 1;
+            libc::recvmsg(socket, &raw mut header, libc::MSG_DONTWAIT)
+        };
+        if received < 0 {
+            return;
+        }
+    }
+}
+
 /// Makes a call fail from now on, for `lasts` and at most `times` times.
 fn inject(shared: &Shared, call: libc::c_long, errno: i32, lasts: Duration, times: u32) {
     *shared.lock().unwrap() = Injection {
         call,
         errno,
-        hold_up: None,
         until: Some(Instant::now() + lasts),
         times,
-        done: 0,
+        ..Injection::default()
     };
 }
 
@@ -418,6 +445,70 @@ fn a_wait_that_a_stop_has_interrupted_reports_what_has_arrived_in_the_meantime()
         assert_eq!((takeovers, backup.state(id)), (0, State::Backup));
         assert_eq!(active.count_transitions(State::Backup), 1);
     });
+}
+
+/// `ss -K`, for example, leaves an error at a socket, and nothing else.
+#[test]
+fn a_socket_that_fails_once_and_then_has_nothing_to_read_does_not_keep_the_driver_busy() {
+    let (_lan, [r1, r2]) = lan_of::<2>();
+    let (running, shared) = supervised(&r1);
+    // For half a minute nothing else happens.
+    let config = with_vrid(52, 100, 4095, VIP4);
+    let id = running.with(|driver| driver.add(config).unwrap());
+    running.wait_for_state(id, State::Backup);
+    *shared.lock().unwrap() = Injection {
+        call: libc::SYS_recvmmsg,
+        errno: libc::ECONNABORTED,
+        empties: true,
+        until: Some(Instant::now() + LIMIT),
+        // It advertises in two forms.
+        times: 2,
+        ..Injection::default()
+    };
+    // An owner advertises at once.
+    let owner = with_vrid(52, 255, 4095, VIP4);
+    let (_peer, _) = DriverThread::with_router(r2.namespace(), owner);
+    running.wait_for_event("the failure", |event| {
+        matches!(event, DriverEvent::SystemCallFailed { .. }).then_some(())
+    });
+    // The owner advertises again after 41 s.
+    wait_for("a rest", LIMIT / 3, || {
+        let timeout = running.with(|driver| driver.timeout());
+        timeout.is_none_or(|it| !it.is_zero()).then_some(())
+    })
+    .unwrap();
+}
+
+#[test]
+fn dumps_that_fail_for_long_are_a_fault_until_they_succeed_and_are_reported_rarely() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (running, shared) = supervised(&r1);
+    let id = running.with(|driver| driver.add(router(Family::Ipv4, 100)).unwrap());
+    running.wait_for_state(id, State::Active);
+    wait_for("the address", LIMIT, || has(&r1, VIP4).then_some(())).unwrap();
+    running.with(|driver| driver.set_monitor_buffer(4096).unwrap());
+    running.while_asleep(|| {
+        // More notifications than the buffer holds.
+        for number in 1..=100 {
+            r1.add_address(&format!("198.51.100.{number}/32")).unwrap();
+        }
+        let lasts = Duration::from_secs(4);
+        inject(&shared, libc::SYS_sendto, libc::EIO, lasts, u32::MAX);
+    });
+    running.wait_for_event("the fault", |event| {
+        matches!(event, DriverEvent::Fault(Fault::SystemCallFails(_))).then_some(())
+    });
+    let is_report = |it: &&Notification| match &it.event {
+        DriverEvent::SystemCallFailed { error, .. } => error.to_string().contains("list"),
+        _ => false,
+    };
+    assert_eq!(running.log().iter().filter(is_report).count(), 1);
+    running.wait_for_event("the recovery", |event| {
+        matches!(event, DriverEvent::Recovered(Fault::SystemCallFails(_))).then_some(())
+    });
+    running.wait_for_state(id, State::Active);
+    let known = running.with(|driver| driver.interfaces().clone());
+    assert!(known.named("eth0").unwrap().has(ip("198.51.100.100")));
 }
 
 #[test]
