@@ -61,6 +61,8 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// `LONGEST`, and its end closes the socket.
 const LAST_WORD: Duration = Duration::from_secs(60);
 
+const YEAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Another process that is ready to take over: for [`Driver::hand_over_to`].
 #[derive(Debug)]
 pub struct Successor(Connection);
@@ -210,14 +212,17 @@ impl Connection {
         stream
             .set_nonblocking(true)
             .map_err(Error::os("hand over without waiting"))?;
-        Ok(Self {
+        let mut connection = Self {
             stream,
-            end: Instant::now() + limit,
-        })
+            end: Instant::now(),
+        };
+        connection.set_limit(limit);
+        Ok(connection)
     }
 
+    /// Sets the time limit from now on: a year at most, because a clock has an end.
     fn set_limit(&mut self, limit: Duration) {
-        self.end = Instant::now() + limit;
+        self.end = Instant::now() + limit.min(YEAR);
     }
 
     /// Waits until the socket can be read or written.

@@ -285,6 +285,20 @@ fn a_successor_rejects_foreign_bytes_and_does_not_hang() {
 }
 
 #[test]
+fn a_limit_may_be_as_long_as_a_duration_can_be() {
+    let (_lan, [r1]) = lan_of::<1>();
+    let (one, _) = active(&r1);
+    let (near, far) = UnixStream::pair().unwrap();
+    let successor = inside(&r1, || {
+        Driver::take_over_from(far, Duration::MAX)
+            .unwrap()
+            .shutdown()
+    });
+    hand_over_to(&one, near, Duration::MAX).unwrap();
+    successor.join().unwrap().unwrap();
+}
+
+#[test]
 fn a_successor_gives_up_on_a_slow_predecessor() {
     let (_lan, [r1]) = lan_of::<1>();
     let (mut near, far) = UnixStream::pair().unwrap();
