@@ -155,10 +155,10 @@ pub struct CheckScript {
     pub name: String,
     /// The command.
     pub script: Script,
-    /// Seconds between the starts of two runs.
-    pub interval: u32,
-    /// Seconds that a run may take; 0 for the interval.
-    pub timeout: u32,
+    /// Microseconds between the starts of two runs.
+    pub interval: u64,
+    /// Microseconds that a run may take; 0 for the interval.
+    pub timeout: u64,
     /// The weight where a `track_script` names none.
     pub weight: i32,
     /// Whether success counts as failure.

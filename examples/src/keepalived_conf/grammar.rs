@@ -114,6 +114,20 @@ const fn seconds(word: &'static str, low: i64, high: i64) -> Keyword {
     kw(word, Number(Range::seconds(low, high), Fatal))
 }
 
+/// Microseconds, written in seconds with three decimal places.
+const fn short(word: &'static str) -> Keyword {
+    let range = Range {
+        places: 3,
+        factor: 1000,
+        ..Range::seconds(0, U32 / 1000)
+    };
+    kw(word, Number(range, Fatal))
+}
+
+const fn whole_seconds(word: &'static str, low: i64, high: i64) -> Keyword {
+    kw(word, Number(Range::whole_seconds(low, high), Fatal))
+}
+
 const fn root(word: &'static str, takes: Takes, readers: &'static [Reader]) -> Root {
     Root {
         keyword: kw(word, takes),
@@ -430,8 +444,11 @@ const AUTHENTICATION: &[Keyword] = &[kw("auth_type", Words(Fatal)), kw("auth_pas
 
 const SCRIPT: &[Keyword] = &[
     kw("script", Command(Allowed)),
-    unsigned("interval", 0, TIMER),
-    unsigned("timeout", 0, TIMER),
+    // Both are in microseconds. The first entry that the imitated version knows counts.
+    short("interval").recent(),
+    short("timeout").recent(),
+    whole_seconds("interval", 0, TIMER),
+    whole_seconds("timeout", 0, TIMER),
     kw("weight", Words(Fatal)),
     unsigned("rise", 1, I32),
     unsigned("fall", 1, I32),
@@ -461,6 +478,7 @@ const fn milliseconds(word: &'static str, low: i64) -> Keyword {
                 high: 4_294_967_000,
                 places: 3,
                 is_lenient: false,
+                factor: 1,
             },
             Fatal,
         ),

@@ -6,6 +6,8 @@ mod global;
 mod instance;
 mod virtual_server;
 
+use std::time::Duration;
+
 use serde_json::{Map, Value, json};
 
 use self::form::{list, object};
@@ -149,11 +151,15 @@ fn statics(it: &Configuration) -> Value {
 }
 
 fn check_script(script: &CheckScript) -> Value {
+    let seconds = |time: u64| match Duration::from_micros(time) {
+        whole if whole.subsec_nanos() == 0 => json!(whole.as_secs()),
+        fraction => json!(fraction.as_secs_f64()),
+    };
     json!({
         "name": script.name,
         "argv": script.script.arguments,
-        "interval_s": script.interval,
-        "timeout_s": script.timeout,
+        "interval_s": seconds(script.interval),
+        "timeout_s": seconds(script.timeout),
         "weight": script.weight,
         "reverse": script.is_reverse,
         "rise": script.rise,

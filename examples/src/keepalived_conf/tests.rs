@@ -424,7 +424,7 @@ fn an_invalid_time_of_a_script_leaves_the_one_before() {
                   timeout 1000001\n}\n";
     let reading = read(&format!("{script}{}", instance("track_script {\ns\n}")));
     let found = &reading.configuration.scripts[0];
-    assert_eq!((found.interval, found.timeout), (4, 0));
+    assert_eq!((found.interval, found.timeout), (4_000_000, 0));
 }
 
 #[test]

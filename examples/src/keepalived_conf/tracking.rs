@@ -215,6 +215,9 @@ pub(super) fn read(
     tracking
 }
 
+/// A second, in microseconds.
+const SECOND: u64 = 1_000_000;
+
 /// Reads a `vrrp_script` block. `None` if it has no usable command.
 pub(super) fn script(
     node: &Node,
@@ -230,7 +233,7 @@ pub(super) fn script(
             arguments: Vec::new(),
             account: Account { uid: 0, gid: 0 },
         },
-        interval: 1,
+        interval: SECOND,
         timeout: 0,
         weight: 0,
         is_reverse: false,
@@ -249,20 +252,20 @@ pub(super) fn script(
             }
             "interval" | "timeout" => {
                 // An invalid number leaves the setting as it was.
-                let Some(seconds) = value.and_then(|it| u32::try_from(it).ok()) else {
+                let Some(time) = value.and_then(|it| u64::try_from(it).ok()) else {
                     continue;
                 };
-                if seconds == 0 {
+                if time == 0 {
                     complain(Complaint::new(
                         Kind::ValueInvalid,
                         format!("{}: 0 is too short; 1 second is used", statement.word),
                     ));
                 }
-                let seconds = seconds.max(1);
+                let time = if time == 0 { SECOND } else { time };
                 if statement.word == "interval" {
-                    result.interval = seconds;
+                    result.interval = time;
                 } else {
-                    result.timeout = seconds;
+                    result.timeout = time;
                 }
             }
             "weight" => script_weight(statement, &mut result, &mut complain),

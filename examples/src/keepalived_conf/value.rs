@@ -11,6 +11,8 @@ pub(super) struct Range {
     pub(super) places: u32,
     /// Whether a daemon at its start uses the leading digits of a malformed number.
     pub(super) is_lenient: bool,
+    /// The factor of the value, after its check.
+    pub(super) factor: i64,
 }
 
 impl Range {
@@ -20,6 +22,7 @@ impl Range {
             high,
             places: 0,
             is_lenient: false,
+            factor: 1,
         }
     }
 
@@ -30,6 +33,16 @@ impl Range {
             high,
             places: 6,
             is_lenient: true,
+            factor: 1,
+        }
+    }
+
+    /// A time in microseconds, written in whole seconds.
+    pub(super) const fn whole_seconds(low: i64, high: i64) -> Self {
+        Self {
+            is_lenient: true,
+            factor: 1_000_000,
+            ..Self::whole(low, high)
         }
     }
 
@@ -70,6 +83,14 @@ pub(super) struct Number {
 
 /// Reads a whole number or a decimal fraction.
 pub(super) fn number(text: &str, range: Range) -> Number {
+    let number = unscaled(text, range);
+    Number {
+        value: number.value.map(|it| it.saturating_mul(range.factor)),
+        ..number
+    }
+}
+
+fn unscaled(text: &str, range: Range) -> Number {
     match digits(text, range.places) {
         Some(value) if (range.low..=range.high).contains(&value) => Number {
             value: Some(value),

@@ -16,6 +16,7 @@ use vrrp_examples::{
     },
     keepalived_conf::{
         self,
+        complaint::{Complaint, Kind},
         host::{Host, Interface},
         source::{Environment, Like, Lines},
     },
@@ -634,6 +635,41 @@ fn tracked_objects_are_made_once_and_used_with_the_weight_of_each_use() {
     assert_eq!(weight(0, "interface eth1"), (Some(-5), false));
     assert_eq!(weight(0, "process p"), (Weight::FAULT.get(), false));
     assert_eq!(plan.objects[3].object.debounce.down, Duration::from_secs(2));
+}
+
+#[test]
+fn a_script_has_times_in_milliseconds_since_2_3_and_in_whole_seconds_before() {
+    // Observed with 2.2.7 and 2.3.3.
+    let times = |time: &str, like| {
+        let text = format!(
+            "vrrp_script s {{\n script /usr/bin/true\n interval {time}\n timeout {time}\n}}\n\
+             vrrp_instance A {{\n interface eth0\n virtual_router_id 1\n virtual_ipaddress {{\n \
+             192.0.2.9\n }}\n track_script {{\n s\n }}\n}}\n"
+        );
+        let environment = Environment {
+            like,
+            ..Environment::default()
+        };
+        let lines = Lines::of_text(Path::new("conf"), text, &environment);
+        let reading = keepalived_conf::interpret(lines, &host());
+        let is_malformed = |it: &&Complaint| it.kind == Kind::InvalidNumber;
+        let count = reading.complaints.iter().filter(is_malformed).count();
+        let plan = translate(&reading.configuration, Duration::ZERO);
+        match &plan.objects[0].probe {
+            Some(Probe::Script {
+                interval, timeout, ..
+            }) => (interval.as_millis(), timeout.as_millis(), count),
+            other => panic!("{other:?}"),
+        }
+    };
+    let recent = |time| times(time, Like::Recent);
+    assert_eq!(recent("0.2"), (200, 200, 0));
+    assert_eq!(recent("3"), (3000, 3000, 0));
+    let (interval, timeout, _) = recent("0.0001");
+    assert_eq!((interval, timeout), (1000, 1000));
+    let before = |time| times(time, Like::Debian12);
+    assert_eq!(before("3"), (3000, 3000, 0));
+    assert_eq!(before("0.2").2, 2);
 }
 
 #[test]

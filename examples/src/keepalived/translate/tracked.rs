@@ -181,7 +181,7 @@ fn script(check: &CheckScript) -> PlannedObject {
         fall: count(*fall),
         stale_after: None,
     });
-    let interval = Duration::from_secs((*interval).into());
+    let interval = Duration::from_micros(*interval);
     PlannedObject {
         object: Object::new(script_name(name), kind),
         watch: Watch::Host,
@@ -190,7 +190,7 @@ fn script(check: &CheckScript) -> PlannedObject {
             interval,
             timeout: match timeout {
                 0 => interval,
-                seconds => Duration::from_secs((*seconds).into()),
+                time => Duration::from_micros(*time),
             },
             fails_first: *init_fail,
         }),
