@@ -5,7 +5,6 @@ use std::{
     io::ErrorKind,
     net::{IpAddr, SocketAddr},
     os::unix::net::UnixStream,
-    process::Command,
     sync::Arc,
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -15,28 +14,24 @@ use ipvs_netlink::{ServiceKey, pool::VirtualServer};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use vrrp_examples::{
     balancer::{Balancer, Notice, Options, Stop, TableNamespace},
-    command::Limits,
     control::Control,
     keepalived::{
         balance::Balance,
         mail::Alert,
         server_event::{Names, ServerEvent},
     },
-    keepalived_conf::script::Script,
     memory,
-    notify::{Notifier, Order, Report},
     status::History,
 };
 
 use crate::{
-    Error, fifo::Writer, handed_over::HandedOver, ipvs_settings::Settings, log::Log, mail::Mailer,
-    watch::command_of,
-};
-
-/// The time limit of a notify script, and the time from SIGTERM to SIGKILL.
-const LIMITS: Limits = Limits {
-    run: Duration::from_secs(300),
-    grace: Duration::from_secs(2),
+    Error,
+    fifo::Writer,
+    handed_over::HandedOver,
+    ipvs_settings::Settings,
+    log::Log,
+    mail::Mailer,
+    scripts::{self, Runner},
 };
 
 /// The most scripts that may wait.
@@ -106,7 +101,10 @@ impl Balancing {
             .build()?;
         let (orders, receiver) = unbounded_channel();
         let serve = move || {
-            let Some(runner) = runner(&log) else { return };
+            let runner = match scripts::start(WAITING, log.clone()) {
+                Ok(runner) => runner,
+                Err(error) => return log.warning(&format!("no thread for scripts: {error}")),
+            };
             let run = Run {
                 names: Names::default(),
                 names_before: Names::default(),
@@ -174,7 +172,7 @@ struct Run {
     fifos: Vec<Writer>,
     page: Option<SocketAddr>,
     mailer: Mailer,
-    runner: Notifier<Arc<Script>>,
+    runner: Runner,
     /// Whether the table has not been compared with this configuration yet.
     is_new: bool,
     log: Log,
@@ -421,28 +419,4 @@ fn copy(balance: Balance) -> Balance {
     let copy = balance.clone();
     drop(balance);
     copy
-}
-
-/// The thread that runs scripts, one after the other.
-fn runner(log: &Log) -> Option<Notifier<Arc<Script>>> {
-    let command =
-        |script: &Arc<Script>| command_of(script).unwrap_or_else(|| Command::new("/nonexistent"));
-    let log_of_runner = log.clone();
-    let report = move |report: Report<'_, Arc<Script>>| match report {
-        Report::Failed(script, failure, output) => {
-            let text = format!("{}: {failure} {output}", script.arguments.join(" "));
-            log_of_runner.warning(text.trim_end());
-        }
-        Report::Overtaken(script) | Report::LeftOut(script) => {
-            log_of_runner.warning(&format!("{}: not run", script.arguments.join(" ")));
-        }
-        Report::Finished => {}
-    };
-    match Notifier::start(Order::Each(WAITING), LIMITS, command, report) {
-        Ok(runner) => Some(runner),
-        Err(error) => {
-            log.warning(&format!("no thread for scripts: {error}"));
-            None
-        }
-    }
 }

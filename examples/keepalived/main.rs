@@ -18,6 +18,7 @@ mod pid_files;
 mod reload_file;
 mod reload_time;
 mod saves;
+mod scripts;
 mod signals;
 mod startup_hold;
 mod time_file;

@@ -5,34 +5,26 @@ use std::{
     fs,
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
-    process::Command,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use vrrp_examples::{
-    command::Limits,
     keepalived::{
         event::{Change, Event, Party},
         mail::{Alert, MailSettings},
         translate::Notify,
     },
     keepalived_conf::{configuration::Global, script::Script},
-    notify::{Notifier, Order, Report},
+    notify::Notifier,
 };
 
 use crate::{
     fifo::{Fifo, Writer},
     log::Log,
     mail::Mailer,
-    watch::command_of,
+    scripts::{self, LIMITS, Runner},
 };
-
-/// How long a notify script may run. keepalived has no limit; without a limit, a script that hangs
-/// would block all later scripts of its instance.
-const LIMIT: Duration = Duration::from_secs(300);
-
-/// The time from SIGTERM to SIGKILL.
-const GRACE: Duration = Duration::from_secs(2);
 
 /// The most scripts of one instance that may wait.
 const WAITING: usize = 1024;
@@ -60,8 +52,7 @@ pub(crate) struct Outlet {
 #[derive(Debug, Default)]
 struct Hooks {
     notify: Notify,
-    runner: Option<Notifier<Vec<String>>>,
-    account: Option<(u32, u32)>,
+    runner: Option<Runner>,
     /// The change that was mailed last.
     mailed: Option<Change>,
 }
@@ -185,7 +176,7 @@ impl Outlet {
         for runner in runners() {
             runner.stop(AT_THE_END);
         }
-        let end = Instant::now() + AT_THE_END + GRACE;
+        let end = Instant::now() + AT_THE_END + LIMITS.grace;
         while !runners().all(Notifier::is_finished) && Instant::now() < end {
             std::thread::sleep(PAUSE);
         }
@@ -212,44 +203,16 @@ impl Hooks {
 
     /// Queues a script behind those of this instance that wait.
     fn run(&mut self, script: &Script, arguments: &[String], log: &Log) {
-        let account = (script.account.uid, script.account.gid);
-        if self.account != Some(account) {
-            self.runner = None;
-        }
         if self.runner.is_none() {
-            let limits = Limits {
-                run: LIMIT,
-                grace: GRACE,
-            };
-            let account = script.account;
-            let command = move |arguments: &Vec<String>| {
-                let script = Script {
-                    arguments: arguments.clone(),
-                    account,
-                };
-                command_of(&script).unwrap_or_else(|| Command::new("/nonexistent"))
-            };
-            let log_of_runner = log.clone();
-            let report = move |report: Report<'_, Vec<String>>| match report {
-                Report::Failed(script, failure, output) => {
-                    let text = format!("{}: {failure} {output}", script.join(" "));
-                    log_of_runner.warning(text.trim_end());
-                }
-                Report::Overtaken(script) | Report::LeftOut(script) => {
-                    log_of_runner.warning(&format!("{}: not run", script.join(" ")));
-                }
-                Report::Finished => {}
-            };
-            match Notifier::start(Order::Each(WAITING), limits, command, report) {
+            match scripts::start(WAITING, log.clone()) {
                 Ok(runner) => self.runner = Some(runner),
                 Err(error) => log.warning(&format!("no thread for scripts: {error}")),
             }
-            self.account = Some((account.uid, account.gid));
         }
         if let Some(runner) = &self.runner {
-            let mut words = script.arguments.clone();
-            words.extend_from_slice(arguments);
-            runner.push(words);
+            let mut script = script.clone();
+            script.arguments.extend_from_slice(arguments);
+            runner.push(Arc::new(script));
         }
     }
 }

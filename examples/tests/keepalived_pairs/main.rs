@@ -18,6 +18,7 @@ mod guides;
 mod reload;
 mod replace;
 mod rig;
+mod scripts;
 mod service_manager;
 mod settings;
 mod startup;
