@@ -3,14 +3,14 @@
 use std::{
     fs::{self, File},
     io::{self, Write as _},
-    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _},
+    os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, lchown},
     path::{Path, PathBuf},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
 
 use nix::sys::stat::Mode;
-use vrrp_examples::keepalived_conf::script::Script;
+use vrrp_examples::keepalived_conf::{host::Account, script::Script};
 
 use crate::{log::Log, watch::command_of};
 
@@ -31,8 +31,11 @@ pub(crate) struct Fifo {
 }
 
 impl Fifo {
+    /// Opens a FIFO, and starts its reader. A FIFO of this daemon is created with this owner, who
+    /// alone reads it, as in keepalived.
     pub(crate) fn open(
         path: &Path,
+        owner: Account,
         script: Option<&Script>,
         is_inherited: bool,
     ) -> io::Result<Self> {
@@ -43,6 +46,10 @@ impl Fifo {
         };
         if !fs::metadata(path)?.file_type().is_fifo() {
             return Err(io::Error::other("it is not a FIFO"));
+        }
+        // Another user than root cannot run the reader as its user either.
+        if is_own && rustix::process::geteuid().is_root() {
+            lchown(path, Some(owner.uid), Some(owner.gid))?;
         }
         // Opened for reading too, so that opening succeeds without a reader. A full FIFO loses
         // lines.

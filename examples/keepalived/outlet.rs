@@ -79,7 +79,8 @@ impl Outlet {
             };
             let path = Path::new(path);
             let is_inherited = inherited.iter().any(|it| it == path);
-            let opened = Fifo::open(path, global.scripts.get(script), is_inherited);
+            let owner = global.fifo_account(word);
+            let opened = Fifo::open(path, owner, global.scripts.get(script), is_inherited);
             let added = opened.and_then(|fifo| {
                 if is_of_routers {
                     outlet.writers.push(fifo.writer()?);
@@ -164,7 +165,9 @@ impl Outlet {
         if let Some(script) = own {
             hooks.run(&script, &[], &self.log);
         }
-        if let Some(script) = hooks.notify.commands.get("generic").cloned() {
+        if event.change.is_state()
+            && let Some(script) = hooks.notify.commands.get("generic").cloned()
+        {
             hooks.run(&script, &event.arguments(), &self.log);
         }
         hooks.mail(event, &self.mailer);
@@ -214,5 +217,59 @@ impl Hooks {
             script.arguments.extend_from_slice(arguments);
             runner.push(Arc::new(script));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use vrrp_examples::keepalived_conf::host::Account;
+    use vrrp_proto::Priority;
+
+    use super::*;
+
+    #[test]
+    fn rivals_and_priorities_reach_fifos_and_their_own_script_and_not_the_script_for_all_states() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str| folder.path().join(name);
+        let script = |name: &str| Script {
+            arguments: ["/bin/sh", "-c", "echo \"$3\" >> \"$0\""]
+                .map(str::to_owned)
+                .into_iter()
+                .chain([file(name).display().to_string()])
+                .collect(),
+            account: Account { uid: 0, gid: 0 },
+        };
+        let log = Log::open(false, None, None, false).unwrap();
+        let fifo = file("fifo").display().to_string();
+        let words = BTreeMap::from([("vrrp_notify_fifo", vec![fifo.clone()])]);
+        let global = Global {
+            words,
+            ..Global::default()
+        };
+        let mut outlet = Outlet::open(&global, &[], log);
+        let reader = fs::File::open(&fifo).unwrap();
+        let commands = [("generic", "all"), ("master rx lower pri", "rival")];
+        let notify = Notify {
+            commands: commands.map(|(key, name)| (key, script(name))).into(),
+            ..Notify::default()
+        };
+        outlet.set(Party::Instance, "V", notify);
+        for change in [
+            Change::Master,
+            Change::MasterPriority,
+            Change::RivalDetected,
+            Change::BackupPriority,
+            Change::Stop,
+        ] {
+            outlet.report(&Event::of_instance("V", change, Priority::new(100)));
+        }
+        outlet.close(false);
+        let lines: Vec<String> = std::io::BufRead::lines(std::io::BufReader::new(reader))
+            .map(Result::unwrap)
+            .collect();
+        assert_eq!(lines.len(), 5, "{lines:?}");
+        let text = |name| fs::read_to_string(file(name)).unwrap();
+        assert_eq!(text("all"), "MASTER\nSTOP\n");
+        assert_eq!(text("rival"), "\n");
     }
 }

@@ -65,6 +65,15 @@ impl Change {
         })
     }
 
+    /// Whether it is a new state. The script for all states (`notify`) runs for no other change.
+    #[must_use]
+    pub const fn is_state(self) -> bool {
+        !matches!(
+            self,
+            Self::RivalDetected | Self::MasterPriority | Self::BackupPriority
+        )
+    }
+
     /// The change to report when a router has come to a state.
     #[must_use]
     pub const fn of(state: State, reason: Option<Reason>) -> Self {

@@ -2,7 +2,13 @@
 
 use std::{collections::BTreeMap, net::IpAddr, path::Path};
 
-use super::{address::Address, route::Route, rule::Rule, script::Script};
+use super::{
+    address::Address,
+    host::{Account, Host},
+    route::Route,
+    rule::Rule,
+    script::Script,
+};
 
 /// A complete configuration: values checked, references resolved, defaults filled in as keepalived
 /// does when it starts.
@@ -105,7 +111,7 @@ pub struct Global {
     /// `umask`: the permissions that new files do not get.
     pub umask: Option<u32>,
     /// The account of scripts that name none.
-    pub script_account: Option<super::host::Account>,
+    pub script_account: Option<Account>,
 }
 
 impl Global {
@@ -119,6 +125,16 @@ impl Global {
     #[must_use]
     pub fn text(&self, word: &str) -> Option<&str> {
         self.words.get(word)?.first().map(String::as_str)
+    }
+
+    /// The owner of the FIFO of a keyword: the user and group that it names, or those of scripts.
+    #[must_use]
+    pub fn fifo_account(&self, word: &str) -> Account {
+        let words = self.words.get(word).map_or(&[][..], Vec::as_slice);
+        let user = words.get(1);
+        let own = user.and_then(|user| Host::account(user, words.get(2).map(String::as_str)));
+        let own = own.or(self.script_account);
+        own.unwrap_or(Account { uid: 0, gid: 0 })
     }
 }
 

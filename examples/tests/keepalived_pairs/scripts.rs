@@ -1,10 +1,16 @@
 //! Notify scripts: which run, in which order, and as which user.
 
-use std::{fs, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
+};
+
+use nix::unistd::{Group, User};
+use vrrp_lab::wait_for;
 
 use crate::{
     instance,
-    rig::{Kind, Rig},
+    rig::{Kind, LIMIT, Rig},
 };
 
 /// One host with this program, whose configuration `DIR` stands in, and a further script there.
@@ -14,6 +20,13 @@ fn rig(config: &str, script: &str) -> Rig {
     fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     rig
+}
+
+/// Waits until a file in the folder of the first host has this text.
+fn wait_for_text(rig: &Rig, name: &str, wanted: &str) {
+    let text = || fs::read_to_string(rig.node(0).path(name)).unwrap_or_default();
+    wait_for(wanted, LIMIT, || text().contains(wanted).then_some(()))
+        .unwrap_or_else(|error| panic!("{error}: {:?} {}", text(), rig.node(0).log()));
 }
 
 #[test]
@@ -31,4 +44,34 @@ fn a_script_finishes_before_the_next_one_whose_user_or_group_differs() {
         "{}",
         rig.node(0).log()
     );
+}
+
+#[test]
+fn a_fifo_belongs_to_the_user_of_its_statement_or_of_scripts_and_the_reader_opens_it() {
+    let global = "script_user nobody nogroup
+    notify_fifo DIR/all
+    notify_fifo_script DIR/script
+    vrrp_notify_fifo DIR/vrrp daemon sys";
+    let config = instance(150, "").replacen("script_user root", global, 1);
+    let mut rig = rig(&config, "exec cat \"$1\" >> \"$(dirname \"$0\")/lines\"");
+    let folder = rig.node(0).path("");
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o755)).unwrap();
+    for name in ["lines", "notes"] {
+        let path = rig.node(0).path(name);
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    rig.start(0);
+    wait_for_text(&rig, "lines", "INSTANCE \"VI_1\" MASTER 150\n");
+    for (name, owner) in [("all", ("nobody", "nogroup")), ("vrrp", ("daemon", "sys"))] {
+        let found = fs::metadata(rig.node(0).path(name)).unwrap();
+        let user = User::from_name(owner.0).unwrap().unwrap();
+        let group = Group::from_name(owner.1).unwrap().unwrap();
+        let expected = (user.uid.as_raw(), group.gid.as_raw(), 0o600);
+        assert_eq!(
+            (found.uid(), found.gid(), found.mode() & 0o777),
+            expected,
+            "{name}"
+        );
+    }
 }

@@ -359,15 +359,11 @@ fn mails(it: &Global, host: &Host, shown: &mut Shown) {
 /// A FIFO, of all parts or of one, with its script.
 fn fifo(it: &Global, prefix: &str, label: &str, host: &Host, shown: &mut Shown) {
     let keyword = format!("{prefix}notify_fifo");
-    let Some([fifo, account @ ..]) = it.words.get(keyword.as_str()).map(Vec::as_slice) else {
+    let Some(fifo) = it.text(&keyword) else {
         return;
     };
-    let default = it.script_account.unwrap_or(Account { uid: 0, gid: 0 });
-    let own = account
-        .first()
-        .and_then(|user| Host::account(user, account.get(1).map(String::as_str)));
     let owner = |account: Account| format!("uid:gid {}:{}", account.uid, account.gid);
-    let text = format!("{fifo}, {}", owner(own.unwrap_or(default)));
+    let text = format!("{fifo}, {}", owner(it.fifo_account(&keyword)));
     shown.put(label, json!(text));
     let Some(script) = it.scripts.get(format!("{keyword}_script").as_str()) else {
         return;
@@ -378,7 +374,7 @@ fn fifo(it: &Global, prefix: &str, label: &str, host: &Host, shown: &mut Shown) 
     {
         *program = path.display().to_string();
     }
-    words.push(fifo.clone());
+    words.push(fifo.to_owned());
     let words: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
     let text = format!("{}, {}", words.join(" "), owner(script.account));
     shown.put(&format!("{label} script"), json!(text));
