@@ -92,6 +92,8 @@ pub(crate) struct Daemon {
     /// A copy of `global_defs` of the running configuration, and the errors that it was started
     /// with. The rest of it is in the driver and in the pool.
     pub(crate) global: Global,
+    /// The name of the file of the data.
+    data_file: String,
     start_settings: StartSettings,
     reload_settings: ReloadSettings,
     /// The number of reloads, with those that were refused.
@@ -179,6 +181,7 @@ impl Daemon {
             repair_at: None,
             link_problems: Vec::new(),
             global: reading.configuration.global.clone(),
+            data_file: reading.configuration.data_file(),
             start_settings: StartSettings::of(&reading.configuration),
             reload_settings: ReloadSettings::of(&reading.configuration),
             reloads: 0,
@@ -866,15 +869,27 @@ impl Daemon {
                             self.watch_time_file(signals);
                         }
                     }
-                    Request::Data => self.write("keepalived.data", &data::text(self)),
+                    Request::Data => {
+                        self.write("state_dump_file", &self.data_file, &data::text(self));
+                    }
                     Request::Statistics => {
-                        self.write("keepalived.stats", &data::statistics(self));
+                        self.write(
+                            "stats_dump_file",
+                            "keepalived.stats",
+                            &data::statistics(self),
+                        );
                     }
                     Request::ClearStatistics => {
-                        self.write("keepalived.stats", &data::statistics(self));
+                        self.write(
+                            "stats_dump_file",
+                            "keepalived.stats",
+                            &data::statistics(self),
+                        );
                         self.clear_counters();
                     }
-                    Request::Json => self.write("keepalived.json", &data::json(self)),
+                    Request::Json => {
+                        self.write("json_dump_file", "keepalived.json", &data::json(self));
+                    }
                 }
             }
         }
@@ -1012,6 +1027,7 @@ impl Daemon {
         }
         self.known_errors = errors(reading);
         self.global = reading.configuration.global.clone();
+        self.data_file = reading.configuration.data_file();
         self.note_start_settings(&StartSettings::of(&reading.configuration));
         self.outlet.set_mail(&self.global);
         self.obey_log_unknown_vrids();
@@ -1041,13 +1057,9 @@ impl Daemon {
         }
     }
 
-    fn write(&self, name: &str, text: &str) {
+    /// Writes a text to the file that a keyword names, or to this file in the temporary folder.
+    fn write(&self, word: &str, name: &str, text: &str) {
         let folder = std::env::temp_dir();
-        let word = match name {
-            "keepalived.data" => "state_dump_file",
-            "keepalived.stats" => "stats_dump_file",
-            _ => "json_dump_file",
-        };
         let path = match self.global.text(word) {
             Some(path) => path.into(),
             None => folder.join(name),

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::process::{getegid, geteuid};
 use vrrp_examples::{
     command::{self, Limits},
     keepalived::translate::Probe,
@@ -34,8 +35,11 @@ pub(crate) fn command_of(script: &Script) -> Option<Command> {
     let (program, arguments) = script.arguments.split_first()?;
     let mut command = Command::new(program);
     command.args(arguments).current_dir("/");
-    if rustix::process::geteuid().is_root() && script.account.uid != 0 {
-        command.uid(script.account.uid).gid(script.account.gid);
+    let own = (geteuid().as_raw(), getegid().as_raw());
+    let account = (script.account.uid, script.account.gid);
+    if geteuid().is_root() && account != own {
+        // The user counts for root too: with it, all other groups are removed, as in keepalived.
+        command.uid(account.0).gid(account.1);
     }
     Some(command)
 }
@@ -212,6 +216,8 @@ fn matches(line: &[u8], command: &[String], how: CommandMatch) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use vrrp_examples::keepalived_conf::host::Account;
+
     use super::*;
 
     #[test]
@@ -243,6 +249,24 @@ mod tests {
             let words: Vec<String> = command.split(' ').map(str::to_owned).collect();
             let found = matches(line.as_bytes(), &words, how);
             assert_eq!(found, expected, "{command} {how:?} {line:?}");
+        }
+    }
+
+    #[test]
+    fn a_script_runs_with_the_group_of_its_account_alone_for_root_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("groups");
+        for (uid, gid) in [(0, 1), (65534, 1)] {
+            let arguments = ["/bin/sh", "-c", "id -u; id -g; id -G"];
+            let script = Script {
+                arguments: arguments.map(str::to_owned).to_vec(),
+                account: Account { uid, gid },
+            };
+            let output = fs::File::create(&path).unwrap();
+            let status = command_of(&script).unwrap().stdout(output).status();
+            assert!(status.unwrap().success());
+            let text = fs::read_to_string(&path).unwrap();
+            assert_eq!(text, format!("{uid}\n{gid}\n{gid}\n"));
         }
     }
 

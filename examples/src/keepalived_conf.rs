@@ -234,6 +234,11 @@ fn resolve(
             }
             configuration.net_namespace_ipvs = last("net_namespace_ipvs")
                 .map(|node| node.word_at(0).unwrap_or_default().to_owned());
+            configuration.instance = nodes
+                .iter()
+                .find(|node| node.word == "instance")
+                .and_then(|node| node.word_at(0))
+                .map(str::to_owned);
             configuration.uses_pid_folder = last("use_pid_dir").is_some();
             true
         }

@@ -21,6 +21,8 @@ pub struct Configuration {
     /// `net_namespace_ipvs`; empty without a name, which stands for the namespace in which the
     /// daemon is started.
     pub net_namespace_ipvs: Option<String>,
+    /// `instance`.
+    pub instance: Option<String>,
     /// `use_pid_dir`.
     pub uses_pid_folder: bool,
     /// The names of `track_group`.
@@ -112,6 +114,24 @@ pub struct Global {
     pub umask: Option<u32>,
     /// The account of scripts that name none.
     pub script_account: Option<Account>,
+}
+
+impl Configuration {
+    /// The name of the file of `keepalived.data`. With `data_use_instance`, it has the network
+    /// namespace and the instance in it.
+    #[must_use]
+    pub fn data_file(&self) -> String {
+        let names: Vec<&str> = [&self.net_namespace, &self.instance]
+            .into_iter()
+            .filter_map(Option::as_deref)
+            .collect();
+        let uses_names = self.global.switches.get("data_use_instance") == Some(&true);
+        if uses_names && !names.is_empty() {
+            format!("keepalived.{}.data", names.join("_"))
+        } else {
+            "keepalived.data".into()
+        }
+    }
 }
 
 impl Global {

@@ -135,11 +135,6 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ),
     (
         "global_defs",
-        "set_supplementary_groups",
-        "scripts run with the groups of their user",
-    ),
-    (
-        "global_defs",
         "iproute_etc_dir",
         "the names of routing tables are read where iproute2 has them",
     ),
@@ -216,6 +211,11 @@ const REFUSED: &[(&str, &str, &str)] = &[
     ("BFD_CHECK", "*", BFD),
     ("vrrp_sync_group", "track_bfd", BFD),
     ("vrrp_instance", "track_bfd", BFD),
+    (
+        "global_defs",
+        "set_supplementary_groups",
+        "scripts run with the group of their user alone",
+    ),
     ("global_defs", "nftables_ipvs", MARKS),
     ("global_defs", "nftables_ipvs_priority", MARKS),
     ("global_defs", "nftables_ipvs_start_fwmark", MARKS),

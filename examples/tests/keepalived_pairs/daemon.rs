@@ -309,3 +309,23 @@ fn instances_without_an_interface_elect_one_active_along_the_routing_table() {
     rig.wait_for_note(1, "MASTER");
     rig.wait_for_address(VIP, 1);
 }
+
+#[test]
+fn the_data_go_to_the_file_of_the_instance_where_the_configuration_says_so() {
+    let config = instance(150, "").replacen(
+        "global_defs {",
+        "instance red\nglobal_defs {\n    data_use_instance",
+        1,
+    );
+    let other = instance(100, "");
+    // keepalived does the same.
+    for kind in [Kind::Ours, Kind::Keepalived] {
+        let mut rig = Rig::new([kind, Kind::Keepalived], [&config, &other]);
+        rig.start(0);
+        rig.node(0).signal(Signal::SIGUSR1);
+        rig.wait_until("the data", |rig| {
+            rig.node(0).path("keepalived.red.data").exists()
+        });
+        assert!(!rig.node(0).path("keepalived.data").exists());
+    }
+}
