@@ -24,6 +24,9 @@ use crate::log::Log;
 /// How long a script may take to end after SIGTERM, and again after SIGKILL.
 const GRACE: Duration = Duration::from_secs(2);
 
+/// How long a file may be empty while a program replaces its content.
+const WRITING: Duration = Duration::from_secs(1);
+
 /// The time between two reads of a file.
 const FILE_PERIOD: Duration = Duration::from_millis(100);
 
@@ -62,6 +65,7 @@ pub(crate) fn start(
             stop,
             logged: None,
             is_good: None,
+            last: Contents::default(),
         };
         while watch.look(&probe) {}
     })
@@ -77,6 +81,8 @@ struct Watch {
     logged: Option<String>,
     /// The last result of the script.
     is_good: Option<bool>,
+    /// The content of the file so far.
+    last: Contents,
 }
 
 impl Watch {
@@ -96,7 +102,7 @@ impl Watch {
             }
             Probe::File { path, .. } => {
                 match number_in(Path::new(path)) {
-                    Ok(number) => self.report(Report::Number(number)),
+                    Ok(content) => self.report_content(content, started),
                     Err(problem) => self.log_problem(problem),
                 }
                 FILE_PERIOD
@@ -144,6 +150,17 @@ impl Watch {
         }
     }
 
+    /// Reports the number of a file.
+    fn report_content(&mut self, content: Content, now: Instant) {
+        match self.last.number(content, now) {
+            Some(number) => self.report(Report::Number(number)),
+            None if content == Content::OutOfRange => {
+                self.log_problem("the number is out of range".to_owned());
+            }
+            None => {}
+        }
+    }
+
     /// Reports a result, which holds until the next report.
     fn report(&mut self, report: Report) {
         self.logged = None;
@@ -168,12 +185,61 @@ pub(crate) fn initialise(path: &str, (number, overwrites): (i64, bool)) -> io::R
     fs::write(path, format!("{number}\n"))
 }
 
-/// Reads the number of a file. A file that does not exist, or that has no number in it, counts as
-/// 0.
-fn number_in(path: &Path) -> Result<i32, String> {
+/// The content of a tracked file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Content {
+    /// A number, or 0 for a text without one and for a file that does not exist.
+    Number(i32),
+    /// A number that is too large: the one before stays.
+    OutOfRange,
+    /// Nothing. A program that replaces the content may be about to write it.
+    Empty,
+}
+
+/// The content of a tracked file in the course of time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Contents {
+    /// Whether there was a number.
+    has_number: bool,
+    /// Since when the file is empty.
+    empty_since: Option<Instant>,
+}
+
+impl Contents {
+    /// The number that counts now; `None` for the one before. An empty file counts as 0 once it
+    /// stays empty. A file that never had a number counts as 0, because the router could not start
+    /// without one.
+    fn number(&mut self, content: Content, now: Instant) -> Option<i32> {
+        let since = match content {
+            Content::Empty => Some(*self.empty_since.get_or_insert(now)),
+            _ => None,
+        };
+        self.empty_since = since;
+        let number = match content {
+            Content::Number(number) => Some(number),
+            Content::OutOfRange => (!self.has_number).then_some(0),
+            Content::Empty => {
+                let since = since.unwrap_or(now);
+                (now.duration_since(since) >= WRITING).then_some(0)
+            }
+        };
+        self.has_number |= number.is_some();
+        number
+    }
+}
+
+/// Reads the number of a file.
+fn number_in(path: &Path) -> Result<Content, String> {
     match tracked::text_of_number(path) {
-        Ok(text) => Ok(text.trim().parse().unwrap_or(0)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Ok(text) if text.is_empty() => Ok(Content::Empty),
+        Ok(text) => {
+            let number = tracked::leading_number(&text).map(i32::try_from);
+            Ok(match number {
+                Some(Ok(number)) => Content::Number(number),
+                _ => Content::OutOfRange,
+            })
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Content::Number(0)),
         Err(error) => Err(error.to_string()),
     }
 }
@@ -271,17 +337,39 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_a_number_counts_as_0() {
+    fn an_empty_file_counts_once_it_stays_empty_and_a_number_out_of_range_never() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let mut contents = Contents::default();
+        assert_eq!(contents.number(Content::OutOfRange, at(0)), Some(0));
+        assert_eq!(contents.number(Content::Number(7), at(0)), Some(7));
+        assert_eq!(contents.number(Content::OutOfRange, at(0)), None);
+        assert_eq!(contents.number(Content::Empty, at(100)), None);
+        assert_eq!(contents.number(Content::Empty, at(1099)), None);
+        assert_eq!(contents.number(Content::Number(8), at(1100)), Some(8));
+        assert_eq!(contents.number(Content::Empty, at(1200)), None);
+        assert_eq!(contents.number(Content::Empty, at(2200)), Some(0));
+    }
+
+    #[test]
+    fn a_file_counts_by_the_number_at_its_start() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("weight");
-        assert_eq!(number_in(&path), Ok(0));
+        let is = |number| assert_eq!(number_in(&path), Ok(Content::Number(number)));
+        is(0);
         fs::write(&path, " -12\n").unwrap();
-        assert_eq!(number_in(&path), Ok(-12));
+        is(-12);
         fs::write(&path, "x").unwrap();
-        assert_eq!(number_in(&path), Ok(0));
+        is(0);
+        fs::write(&path, "5000000000\n").unwrap();
+        assert_eq!(number_in(&path), Ok(Content::OutOfRange));
+        fs::write(&path, "").unwrap();
+        assert_eq!(number_in(&path), Ok(Content::Empty));
+        fs::write(&path, "10 # note\n").unwrap();
+        is(10);
         initialise(path.to_str().unwrap(), (7, false)).unwrap();
-        assert_eq!(number_in(&path), Ok(0));
+        is(10);
         initialise(path.to_str().unwrap(), (7, true)).unwrap();
-        assert_eq!(number_in(&path), Ok(7));
+        is(7);
     }
 }

@@ -29,6 +29,39 @@ pub fn text_of_number(path: &Path) -> io::Result<String> {
     Ok(text)
 }
 
+/// The whole number at the start of a text, as C reads it: after blanks and a sign, decimal, or
+/// octal after `0`, or hexadecimal after `0x`. The rest of the text does not matter, and a text
+/// without a number is 0. `None` for a number that does not fit.
+///
+/// ```
+/// use vrrp_examples::tracked::leading_number;
+///
+/// let texts = ["10 # note\n", " -0x1f", "010", "up", "99999999999999999999"];
+/// let numbers = [Some(10), Some(-31), Some(8), Some(0), None];
+/// assert_eq!(texts.map(leading_number), numbers);
+/// ```
+#[must_use]
+pub fn leading_number(text: &str) -> Option<i64> {
+    let text = text.trim_start_matches(|it: char| it.is_ascii_whitespace() || it == '\x0B');
+    let (sign, text) = match text.as_bytes().first() {
+        Some(b'-') => (-1, text.get(1..).unwrap_or_default()),
+        Some(b'+') => (1, text.get(1..).unwrap_or_default()),
+        _ => (1, text),
+    };
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let hexadecimal = hexadecimal.filter(|it| it.starts_with(|it: char| it.is_ascii_hexdigit()));
+    let (radix, digits) = match hexadecimal {
+        Some(digits) => (16, digits),
+        None if text.starts_with('0') => (8, text),
+        None => (10, text),
+    };
+    let mut digits = digits.chars().map_while(|it| it.to_digit(radix));
+    digits.try_fold(0_i64, |number, digit| {
+        let digit = i64::from(digit) * sign;
+        number.checked_mul(radix.into())?.checked_add(digit)
+    })
+}
+
 /// A process that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
