@@ -27,11 +27,11 @@ use vrrp_examples::{
 use crate::{
     Error,
     fifo::Writer,
-    handed_over::HandedOver,
+    handed_over::{HandedOver, process_of},
     ipvs_settings::Settings,
     log::Log,
     mail::Mailer,
-    scripts::{self, Runner},
+    scripts::{self, HANDED_OVER, Runner},
 };
 
 /// The most scripts that may wait.
@@ -39,6 +39,9 @@ const WAITING: usize = 4096;
 
 /// How long a successor waits for the port of the pages.
 const PAGE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The time between two checks whether the thread has ended.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How long all scripts together may run once the daemon ends.
 const AT_THE_END: Duration = Duration::from_secs(20);
@@ -50,6 +53,8 @@ enum Instruction {
     /// Whether the instance of `lvs_sync_daemon` is Active.
     Active(bool),
     Stop(Ending),
+    /// Leaves scripts after a hand-over the time that they have at any other end.
+    Hurry,
     /// Sends the state to a successor, and ends.
     HandOver(UnixStream),
 }
@@ -115,6 +120,7 @@ impl Balancing {
                 page,
                 mailer,
                 runner,
+                is_handed_over: false,
                 is_new: false,
                 log,
             };
@@ -144,9 +150,17 @@ impl Balancing {
         self.send(Instruction::Active(is_active));
     }
 
-    /// Ends the thread.
-    pub(crate) fn end(mut self, ending: Ending) {
+    /// Ends the thread. Scripts of a daemon that was handed over may take long, until it must stop.
+    pub(crate) fn end(mut self, ending: Ending, must_stop: &dyn Fn() -> bool) {
         self.send(Instruction::Stop(ending));
+        let is_running = |thread: &JoinHandle<()>| !thread.is_finished();
+        while ending == Ending::LeaveAll && self.thread.as_ref().is_some_and(is_running) {
+            if must_stop() {
+                self.send(Instruction::Hurry);
+                break;
+            }
+            thread::sleep(PAUSE);
+        }
         let _ = self.thread.take().map(JoinHandle::join);
     }
 
@@ -173,6 +187,7 @@ struct Run {
     page: Option<SocketAddr>,
     mailer: Mailer,
     runner: Runner,
+    is_handed_over: bool,
     /// Whether the table has not been compared with this configuration yet.
     is_new: bool,
     log: Log,
@@ -184,8 +199,15 @@ impl Run {
             self.log
                 .warning(&format!("virtual servers do not run: {error}"));
         }
-        self.runner.stop(AT_THE_END);
+        self.runner.stop(if self.is_handed_over {
+            HANDED_OVER
+        } else {
+            AT_THE_END
+        });
         while !self.runner.is_finished() {
+            if let Ok(Instruction::Hurry) = orders.try_recv() {
+                self.runner.stop(AT_THE_END);
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
@@ -204,6 +226,7 @@ impl Run {
                     Some(Instruction::Reconfigure(other)) => balance = *other,
                     Some(Instruction::Present(present)) => self.surroundings.present = present,
                     Some(Instruction::Active(is)) => self.surroundings.is_active = is,
+                    Some(Instruction::Hurry) => {}
                     Some(Instruction::Stop(_) | Instruction::HandOver(_)) | None => return Ok(()),
                 }
             }
@@ -241,6 +264,7 @@ impl Run {
                         Some(Instruction::Stop(ending)) => ending,
                         Some(Instruction::HandOver(successor)) => {
                             ending = Some(Ending::LeaveAll);
+                            self.is_handed_over = true;
                             self.hand_over(&mut balancer, &successor).await;
                             continue;
                         }
@@ -289,11 +313,15 @@ impl Run {
     /// Receives the virtual servers of the previous daemon.
     fn inherit(&mut self) -> Option<HandedOver> {
         let predecessor = self.surroundings.predecessor.take()?;
-        HandedOver::receive(&predecessor).unwrap_or_else(|error| {
+        let received = HandedOver::receive(&predecessor).unwrap_or_else(|error| {
             self.log
                 .warning(&format!("checks of the daemon before begin again: {error}"));
             None
-        })
+        })?;
+        if let Some(process) = process_of(&predecessor).filter(|_| received.is_busy) {
+            self.runner.push(scripts::end_of(process));
+        }
+        Some(received)
     }
 
     /// Sends the virtual servers to the next daemon.
@@ -301,7 +329,8 @@ impl Run {
         let state = balancer.hand_over().await;
         let timeouts_before = self.settings.timeouts_before();
         let has_daemons = self.settings.has_daemons();
-        let state = HandedOver::new(state, timeouts_before, has_daemons);
+        let is_busy = !self.runner.is_idle();
+        let state = HandedOver::new(state, timeouts_before, has_daemons, is_busy);
         if let Err(error) = state.send(successor) {
             self.log
                 .warning(&format!("the checks were not handed over: {error}"));
@@ -364,7 +393,7 @@ impl Run {
                 self.surroundings.is_active = is_active;
                 self.set_daemons(balancer);
             }
-            Instruction::Stop(_) | Instruction::HandOver(_) => {}
+            Instruction::Stop(_) | Instruction::Hurry | Instruction::HandOver(_) => {}
         }
     }
 

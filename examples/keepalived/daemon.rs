@@ -150,12 +150,19 @@ impl Daemon {
         log: Log,
     ) -> Self {
         let is_successor = predecessor.is_some();
-        let (inherited, predecessor) = match predecessor {
-            Some(Predecessor { host, connection }) => (host, connection),
-            None => (HostState::default(), None),
+        let (inherited, process, predecessor) = match predecessor {
+            Some(Predecessor {
+                host,
+                process,
+                connection,
+            }) => (host, process, connection),
+            None => (HostState::default(), None, None),
         };
         let global = &reading.configuration.global;
-        let outlet = Outlet::open(global, &inherited.fifos, log.clone());
+        let mut outlet = Outlet::open(global, &inherited.fifos, log.clone());
+        if let Some(process) = process {
+            outlet.set_earlier(process, inherited.busy.clone());
+        }
         let mut daemon = Self {
             driver,
             outlet,
@@ -271,6 +278,7 @@ impl Daemon {
             statics: self.statics.clone(),
             instances: instances.collect(),
             fifos: self.outlet.own_fifos(),
+            busy: self.outlet.busy(),
             startup_hold_end: self.startup_hold.end(),
             table_namespace: self.table_namespace.identity().ok(),
         }
@@ -1325,6 +1333,7 @@ impl Daemon {
         successor: Option<UnixStream>,
         keeps_addresses: bool,
         keeps_services: bool,
+        must_stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         if let Some(successor) = successor {
             // What they report is on the host, too.
@@ -1362,14 +1371,19 @@ impl Daemon {
             self.note(host::remove(&self.statics).map(|()| String::new()));
         }
         self.watchers.clear();
+        self.time_watcher = None;
+        let Self { driver, outlet, .. } = self;
+        // Its sockets would keep memberships of groups while scripts run.
+        drop(driver);
         if let Some(balancing) = self.balancing.take() {
-            balancing.end(match (is_handed_over, keeps_services) {
+            let ending = match (is_handed_over, keeps_services) {
                 (true, _) => Ending::LeaveAll,
                 (false, true) => Ending::KeepServices,
                 (false, false) => Ending::Remove,
-            });
+            };
+            balancing.end(ending, must_stop);
         }
-        self.outlet.close(is_handed_over);
+        outlet.close(is_handed_over, must_stop);
         Ok(result?)
     }
 

@@ -5,6 +5,7 @@
 //! any.
 
 use std::{
+    collections::BTreeSet,
     io::{self, ErrorKind, Read as _, Write as _},
     os::unix::net::UnixStream,
     path::PathBuf,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use ipvs_netlink::Timeouts;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use vrrp_examples::{
     balancer::HandOver,
@@ -40,6 +42,8 @@ const FIRST_PATIENCE: Duration = Duration::from_secs(1);
 pub(crate) struct Predecessor {
     /// What it had on the host.
     pub(crate) host: HostState,
+    /// Its process ID, where this process can see it.
+    pub(crate) process: Option<u32>,
     /// The connection over which its virtual servers come, unless they are left alone.
     pub(crate) connection: Option<UnixStream>,
 }
@@ -55,6 +59,10 @@ pub(crate) struct HostState {
     /// The end of the delay at the start, by the time since the boot of the host.
     #[serde(default)]
     pub(crate) startup_hold_end: Duration,
+    /// The instances and sync groups whose scripts have not ended: whether it is a group, and the
+    /// name.
+    #[serde(default)]
+    pub(crate) busy: BTreeSet<(bool, String)>,
     /// The device and the inode of the network namespace of its virtual servers.
     pub(crate) table_namespace: Option<(u64, u64)>,
 }
@@ -100,6 +108,9 @@ pub(crate) struct HandedOver {
     timeouts_before: Option<[u32; 3]>,
     /// Whether sync daemons were ever wanted.
     pub(crate) has_daemons: bool,
+    /// Whether scripts have not ended.
+    #[serde(default)]
+    pub(crate) is_busy: bool,
 }
 
 impl HandedOver {
@@ -107,11 +118,13 @@ impl HandedOver {
         balancer: HandOver,
         timeouts_before: Option<Timeouts>,
         has_daemons: bool,
+        is_busy: bool,
     ) -> Self {
         Self {
             balancer,
             timeouts_before: timeouts_before.map(|it| [it.tcp, it.tcp_fin, it.udp]),
             has_daemons,
+            is_busy,
         }
     }
 
@@ -129,6 +142,14 @@ impl HandedOver {
     pub(crate) fn receive(predecessor: &UnixStream) -> io::Result<Option<Self>> {
         receive(predecessor, PATIENCE)
     }
+}
+
+/// The process of the daemon at the other end of a connection.
+pub(crate) fn process_of(predecessor: &UnixStream) -> Option<u32> {
+    let peer = getsockopt(predecessor, PeerCredentials).ok()?;
+    u32::try_from(peer.pid())
+        .ok()
+        .filter(|process| *process != 0)
 }
 
 /// Sends a part: the version, the length and the text.

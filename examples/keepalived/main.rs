@@ -75,8 +75,14 @@ const FATAL: u8 = 2;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);
-    if arguments.next().is_some_and(|first| first == "--genhash") {
-        return genhash::run(arguments);
+    match arguments.next() {
+        Some(first) if first == "--genhash" => return genhash::run(arguments),
+        Some(first) if first == scripts::AWAIT => {
+            let process = arguments.next().unwrap_or_default();
+            let result = scripts::await_process(&process.to_string_lossy());
+            return result.map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+        }
+        _ => {}
     }
     let options = Options::parse();
     if options.version {
@@ -285,9 +291,14 @@ fn greet(connection: UnixStream, options: &Options, log: &Log) -> Predecessor {
         ));
         HostState::default()
     });
+    let process = handed_over::process_of(&connection);
     // Without virtual servers of its own, it leaves those of the other daemon alone.
     let connection = (!options.vrrp_only).then_some(connection);
-    Predecessor { host, connection }
+    Predecessor {
+        host,
+        process,
+        connection,
+    }
 }
 
 /// Runs the daemon from its first router to its end.
@@ -376,7 +387,8 @@ fn serve(
     let global = daemon.global.clone();
     let connection = heir.map(|it| it.connection);
     let is_replaced = connection.is_some();
-    let ended = daemon.end(connection, options.keep_vrrp, options.keep_ipvs);
+    let must_stop = || serving.must_stop();
+    let ended = daemon.end(connection, options.keep_vrrp, options.keep_ipvs, &must_stop);
     if let Some(successor) = successor
         && serving.must_stop()
     {

@@ -1,7 +1,7 @@
 //! The destinations of reported changes: FIFOs and scripts.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
@@ -23,7 +23,7 @@ use crate::{
     fifo::{Fifo, Writer},
     log::Log,
     mail::Mailer,
-    scripts::{self, LIMITS, Runner},
+    scripts::{self, HANDED_OVER, LIMITS, Runner},
 };
 
 /// The most scripts of one instance that may wait.
@@ -46,6 +46,9 @@ pub(crate) struct Outlet {
     /// The writers of the FIFOs for virtual servers, until a thread takes them.
     server_writers: Vec<Writer>,
     parties: BTreeMap<(bool, String), Hooks>,
+    /// The process of the daemon before this one, and the instances and groups whose scripts it
+    /// still runs.
+    earlier: Option<(u32, BTreeSet<(bool, String)>)>,
 }
 
 /// What to do when an instance or sync group changes.
@@ -68,6 +71,7 @@ impl Outlet {
             writers: Vec::new(),
             server_writers: Vec::new(),
             parties: BTreeMap::new(),
+            earlier: None,
         };
         for (word, script, is_of_routers, is_of_servers) in [
             ("notify_fifo", "notify_fifo_script", true, true),
@@ -110,6 +114,22 @@ impl Outlet {
     /// The FIFOs that are removed at the end.
     pub(crate) fn own_fifos(&self) -> Vec<PathBuf> {
         self.fifos.iter().filter_map(Fifo::own_path).collect()
+    }
+
+    /// Names the process of the daemon before this one, and the instances and groups whose scripts
+    /// it still runs. Their scripts here wait for its end.
+    pub(crate) fn set_earlier(&mut self, process: u32, busy: BTreeSet<(bool, String)>) {
+        self.earlier = Some((process, busy));
+    }
+
+    /// The instances and groups whose scripts have not ended.
+    pub(crate) fn busy(&self) -> BTreeSet<(bool, String)> {
+        let parties = self.parties.iter();
+        let is_busy = |it: &Hooks| it.runner.as_ref().is_some_and(|it| !it.is_idle());
+        parties
+            .filter(|(_, hooks)| is_busy(hooks))
+            .map(|(key, _)| key.clone())
+            .collect()
     }
 
     /// Sets the server and the recipients of mails.
@@ -160,31 +180,50 @@ impl Outlet {
         let Some(hooks) = self.parties.get_mut(&key) else {
             return;
         };
+        let earlier = self.earlier.as_ref();
+        let after = earlier.filter(|(_, busy)| busy.contains(&key));
+        let after = after.map(|(process, _)| *process);
         let own = event.change.command();
         let own = own.and_then(|name| hooks.notify.commands.get(name).cloned());
         if let Some(script) = own {
-            hooks.run(&script, &[], &self.log);
+            hooks.run(&script, &[], after, &self.log);
         }
         if event.change.is_state()
             && let Some(script) = hooks.notify.commands.get("generic").cloned()
         {
-            hooks.run(&script, &event.arguments(), &self.log);
+            hooks.run(&script, &event.arguments(), after, &self.log);
         }
         hooks.mail(event, &self.mailer);
     }
 
-    /// Waits for a bounded time until the running and queued scripts have ended.
-    pub(crate) fn close(self, is_handed_over: bool) {
-        let runners = || self.parties.values().filter_map(|it| it.runner.as_ref());
-        for runner in runners() {
-            runner.stop(AT_THE_END);
+    /// Waits for a bounded time until the running and queued scripts have ended. Where another
+    /// daemon has taken over, which does not repeat them, they may take long, until this one must
+    /// stop.
+    pub(crate) fn close(mut self, is_handed_over: bool, must_stop: &dyn Fn() -> bool) {
+        if is_handed_over {
+            // The other daemon has readers of its own.
+            self.close_fifos(is_handed_over);
         }
-        let end = Instant::now() + AT_THE_END + LIMITS.grace;
+        let runners = || self.parties.values().filter_map(|it| it.runner.as_ref());
+        let stop = |bound| {
+            runners().for_each(|runner| runner.stop(bound));
+            Instant::now() + bound + LIMITS.grace
+        };
+        let mut is_patient = is_handed_over;
+        let mut end = stop(if is_patient { HANDED_OVER } else { AT_THE_END });
         while !runners().all(Notifier::is_finished) && Instant::now() < end {
+            if is_patient && must_stop() {
+                is_patient = false;
+                end = stop(AT_THE_END);
+            }
             std::thread::sleep(PAUSE);
         }
         self.mailer.close(AT_THE_END);
-        for fifo in self.fifos {
+        self.close_fifos(is_handed_over);
+    }
+
+    fn close_fifos(&mut self, is_handed_over: bool) {
+        for fifo in self.fifos.drain(..) {
             fifo.close(is_handed_over);
         }
     }
@@ -205,10 +244,15 @@ impl Hooks {
     }
 
     /// Queues a script behind those of this instance that wait.
-    fn run(&mut self, script: &Script, arguments: &[String], log: &Log) {
+    fn run(&mut self, script: &Script, arguments: &[String], after: Option<u32>, log: &Log) {
         if self.runner.is_none() {
             match scripts::start(WAITING, log.clone()) {
-                Ok(runner) => self.runner = Some(runner),
+                Ok(runner) => {
+                    if let Some(process) = after {
+                        runner.push(scripts::end_of(process));
+                    }
+                    self.runner = Some(runner);
+                }
                 Err(error) => log.warning(&format!("no thread for scripts: {error}")),
             }
         }
@@ -263,7 +307,7 @@ mod tests {
         ] {
             outlet.report(&Event::of_instance("V", change, Priority::new(100)));
         }
-        outlet.close(false);
+        outlet.close(false, &|| true);
         let lines: Vec<String> = std::io::BufRead::lines(std::io::BufReader::new(reader))
             .map(Result::unwrap)
             .collect();

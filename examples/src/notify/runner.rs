@@ -94,6 +94,12 @@ impl<T: Clone + Send + 'static> Notifier<T> {
         self.change(|schedule| schedule.stop(Instant::now(), bound));
     }
 
+    /// Whether no command runs and none waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.shared.schedule().is_idle()
+    }
+
     /// Whether everything is done after [`Notifier::stop`]. [`Report::Finished`] comes after that.
     #[must_use]
     pub fn is_finished(&self) -> bool {

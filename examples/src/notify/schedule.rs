@@ -136,6 +136,12 @@ impl<T: Clone> Schedule<T> {
         Some(escalation.elapsed(now))
     }
 
+    /// Whether no command runs and none waits.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.running.is_none() && self.waiting.is_empty()
+    }
+
     /// Whether the running command has been asked to end.
     #[must_use]
     pub fn is_ending_one(&self) -> bool {

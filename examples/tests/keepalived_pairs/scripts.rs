@@ -75,3 +75,32 @@ fn a_fifo_belongs_to_the_user_of_its_statement_or_of_scripts_and_the_reader_open
         );
     }
 }
+
+#[test]
+fn a_script_finishes_after_a_replacement_and_the_scripts_of_the_successor_come_after_it() {
+    let slow = "echo begin >> \"$0.runs\"
+until [ -e \"$0.go\" ]; do sleep 0.05; done
+echo end >> \"$(dirname \"$0\")/notes\"";
+    let config = instance(150, "").replace("DIR/note MASTER", "DIR/script");
+    let mut rig = rig(&config, slow);
+    rig.start(0);
+    wait_for_text(&rig, "script.runs", "begin");
+    let before = rig.nodes[0].start_successor();
+    rig.wait_until("the successor", |rig| {
+        rig.node(0).log().matches("Startup complete").count() == 2
+    });
+    // The successor becomes Backup.
+    rig.nodes[1].write_config(&instance(200, ""));
+    rig.start(1);
+    rig.wait_until("the other master", |rig| {
+        rig.node(0).log().matches("Entering BACKUP STATE").count() == 2
+    });
+    // Longer than the time that scripts have when the service stops.
+    rig.wait_for_heartbeats(1, 13);
+    assert_eq!(rig.node(0).notes(), ["BACKUP"], "{}", rig.node(0).log());
+    fs::write(rig.node(0).path("script.go"), "").unwrap();
+    rig.wait_until("all notes", |rig| {
+        rig.node(0).notes() == ["BACKUP", "end", "BACKUP"]
+    });
+    before.unwrap().wait();
+}
