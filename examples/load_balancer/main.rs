@@ -178,7 +178,7 @@ impl Program {
         };
         Ok(Self {
             path,
-            notify: Notify::start(&file.notify)?,
+            notify: Notify::start(command_for(&file, dry_run))?,
             file,
             balancer,
             routers,
@@ -323,11 +323,14 @@ impl Program {
                 self.report_line(line);
             }
         }
-        let command = self.notify.set_command(&file.notify);
+        let command = self.notify.set_command(command_for(&file, self.dry_run));
         results.push(command.map_err(|error| format!("notify: {error}").into()));
         let pool = self.balancer.reconfigure(file.pool());
         results.push(pool.map_err(Failure::from));
         self.balancer.set_interval(file.interval);
+        if file.sync.is_none() && self.file.sync.is_some() {
+            self.balancer.set_daemons(Vec::new());
+        }
         if file.state != self.file.state {
             // A new state file has no state of this run yet.
             self.saved = SavedState::default();
@@ -373,6 +376,11 @@ impl Program {
             Err(error) => tracing::error!("{error}"),
         }
     }
+}
+
+/// The command for each event. A command may change anything, so a dry run has none.
+fn command_for(file: &File, dry_run: bool) -> &[String] {
+    if dry_run { &[] } else { &file.notify }
 }
 
 fn signals() -> io::Result<[Signal; 3]> {

@@ -34,6 +34,7 @@ pub(crate) fn tests() -> Vec<GuestTest> {
         an_address_is_announced_while_the_quorum_is_there,
         other_announced_addresses_stay_when_one_is_added_or_removed,
         nothing_comes_back_while_the_program_stops,
+        the_sync_daemon_ends_when_the_file_names_it_no_longer,
         a_dry_run_prints_its_changes_and_an_explanation_its_reasons,
         the_notify_command_gets_events_in_order,
     ]
@@ -601,8 +602,25 @@ fn nothing_comes_back_while_the_program_stops() {
     program.kill();
 }
 
+fn the_sync_daemon_ends_when_the_file_names_it_no_longer() {
+    let sync = "[sync]\ninterface = \"lo\"\nid = 7\n";
+    let setting = Setting::new(&format!("{sync}{SERVICES}"));
+    let program = setting.start();
+    let daemons = || run("ipvsadm -L --daemon");
+    let wait_for_daemons = |what, is_expected: &dyn Fn(&str) -> bool| {
+        let waited = wait_for(what, LIMIT, || is_expected(&daemons()).then_some(()));
+        waited.unwrap_or_else(|_| panic!("{}\n{:#?}", daemons(), program.lines()));
+    };
+    wait_for_daemons("the daemon", &|it| it.contains("syncid=7"));
+    setting.write(SERVICES);
+    program.signal(Signal::SIGHUP);
+    wait_for_daemons("its end", &|it| !it.contains("syncid"));
+    stop(program);
+}
+
 fn a_dry_run_prints_its_changes_and_an_explanation_its_reasons() {
-    let setting = Setting::new(SERVICES);
+    let notify = r#"notify = ["/bin/sh", "-c", "echo $EVENT >> {dir}/events"]"#;
+    let setting = Setting::new(&format!("{notify}\n{SERVICES}"));
     let _first = serve(1);
     let program = BackgroundProgram::spawn(setting.command(&["--dry-run"]));
     program.wait_for("the service", |line| {
@@ -613,6 +631,7 @@ fn a_dry_run_prints_its_changes_and_an_explanation_its_reasons() {
     });
     stop(program);
     assert_eq!(table(), [""; 0]);
+    assert!(!setting.path("events").exists(), "a command has run");
     let output = setting.run(&["--explain"]);
     let explanation = text(&output.stdout);
     assert!(output.status.success(), "{output:?}");
