@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use vrrp_fsm::State;
 use vrrp_lab::wait_for;
-use vrrp_net::{DriverEvent, Interface, Netlink, RouterConfig};
+use vrrp_net::{Driver, DriverEvent, Interface, Netlink, RouterConfig};
 use vrrp_proto::Family;
 
 use crate::rig::{DriverThread, LIMIT, VIP4, VIP6, fsm, has, lan_of, router, wait_for_address};
@@ -154,7 +154,13 @@ fn a_sweep_removes_marked_addresses_and_no_others() {
     crashed.excluded = vec!["2001:db8::99/128".parse().unwrap()];
     let (other, other_id) = DriverThread::with_router(r1.namespace(), crashed);
     other.wait_for_state(other_id, State::Active);
-    wait_for_address(&r1, "2001:db8::99/128", true);
+    // The kernel reports an IPv6 address some time after it is there.
+    let index = r1.index();
+    let is_known = move |driver: &mut Driver| {
+        let interface = driver.interfaces().get(index)?;
+        interface.has("2001:db8::99".parse().unwrap()).then_some(())
+    };
+    wait_for("the report", LIMIT, || running.with(is_known)).unwrap();
     other.kill();
     assert!(has(&r1, VIP4));
     let mut removed: Vec<_> = running
