@@ -6,6 +6,7 @@
 
 mod controller;
 mod host;
+mod initial_list;
 mod interface;
 mod options;
 mod ownership;
@@ -20,7 +21,7 @@ use std::{
     net::SocketAddr,
     process::ExitCode,
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use clap::Parser;
@@ -41,6 +42,7 @@ use vrrp_examples::{
 
 use crate::{
     controller::{Controller, Outcome, SyncError, settings},
+    initial_list::InitialList,
     interface::{Interface, InterfaceError},
     options::{Configuration, Mode, Options, OptionsError, Source},
     ownership::Ownership,
@@ -210,9 +212,9 @@ struct Program {
     schedule: Schedule,
     pages: Pages,
     signals: Signals,
-    /// A stream counts as complete after this time without objects.
-    quiet: Option<Duration>,
-    last_update: Option<Instant>,
+    /// The list at the beginning of a stream, until it is complete. A folder reports its end by
+    /// itself.
+    initial: Option<InitialList>,
     start: Instant,
 }
 
@@ -249,11 +251,13 @@ impl Program {
             schedule: Schedule::new(configuration.min_sync_period, configuration.sync_period),
             pages,
             signals,
-            quiet: match configuration.source {
-                Source::Stream => Some(configuration.initial_quiet),
+            initial: match configuration.source {
+                Source::Stream => Some(InitialList::new(
+                    configuration.initial_quiet,
+                    configuration.initial_limit,
+                )),
                 Source::Folder(_) => None,
             },
-            last_update: None,
             start: Instant::now(),
         })
     }
@@ -262,8 +266,9 @@ impl Program {
     async fn follow(&mut self, is_once: bool) -> Result<(), Failure> {
         loop {
             let now = Instant::now();
-            let quiet_end = self.quiet_end();
-            if quiet_end.is_some_and(|end| end <= now) {
+            let initial_end = self.initial.as_ref().and_then(InitialList::end);
+            if initial_end.is_some_and(|end| end <= now) {
+                self.initial = None;
                 self.schedule.ready();
                 continue;
             }
@@ -282,12 +287,9 @@ impl Program {
                 }
                 continue;
             }
-            let wake = next.map(|(at, _)| at).or(quiet_end);
+            let wake = next.map(|(at, _)| at).or(initial_end);
             tokio::select! {
-                update = self.source.recv() => {
-                    self.last_update = Some(Instant::now());
-                    self.handle(update)?;
-                }
+                update = self.source.recv() => self.handle(update)?,
                 () = wait_until(wake) => {}
                 // The services stay: traffic continues without this program.
                 _ = self.signals.terminate.recv() => return Ok(()),
@@ -302,16 +304,12 @@ impl Program {
         }
     }
 
-    /// The time at which a stream counts as complete, unless another object comes. Removals before
-    /// all objects are known would break traffic. A folder reports its end by itself.
-    fn quiet_end(&self) -> Option<Instant> {
-        let quiet = self.quiet.filter(|_| !self.schedule.is_ready())?;
-        Some(self.last_update? + quiet)
-    }
-
     fn handle(&mut self, update: Option<Update>) -> Result<(), Failure> {
         match update {
             Some(Update::Change(change)) => {
+                if let (Some(initial), Some(kind)) = (&mut self.initial, change.kind()) {
+                    initial.note(Instant::now(), kind);
+                }
                 if self.controller.objects.apply(change) {
                     self.schedule.changed();
                 }

@@ -80,9 +80,13 @@ pub(crate) struct Options {
     /// Longest time that a removed TCP or SCTP endpoint keeps its connections.
     #[arg(long, value_name = "TIME", default_value = "15m")]
     drain: GoDuration,
-    /// Time without objects after which a stream counts as complete at the start.
+    /// Time without objects after which the list at the beginning of a stream counts as complete,
+    /// once Services and EndpointSlices have come.
     #[arg(long, value_name = "TIME", default_value = "2s")]
     initial_quiet: GoDuration,
+    /// Longest time that this list takes, from its first object on.
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    initial_limit: GoDuration,
     /// Print the wanted table as `ipvsadm -S` does, and change nothing.
     #[arg(long)]
     print: bool,
@@ -157,6 +161,7 @@ pub(crate) struct Configuration {
     pub(crate) state: Option<PathBuf>,
     pub(crate) drain: Duration,
     pub(crate) initial_quiet: Duration,
+    pub(crate) initial_limit: Duration,
     /// Fields of the configuration file that are not used.
     pub(crate) ignored: Vec<String>,
 }
@@ -243,6 +248,7 @@ impl Options {
             state: Some(self.state).filter(|path| !path.as_os_str().is_empty()),
             drain: self.drain.0,
             initial_quiet: self.initial_quiet.0,
+            initial_limit: self.initial_limit.0,
             ignored: file.ignored,
         })
     }

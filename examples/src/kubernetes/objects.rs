@@ -53,6 +53,18 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// The kind of the object, if it is a single one.
+    #[must_use]
+    pub const fn kind(&self) -> Option<ObjectKind> {
+        match self {
+            Self::Replace { .. } => None,
+            Self::Put { object, .. } => Some(object.key.kind),
+            Self::Delete { object, .. } => Some(object.kind),
+        }
+    }
+}
+
 impl Objects {
     /// Applies a change, and returns whether an object differs now. The objects of a source that
     /// is not the last one of the object do not count.

@@ -521,7 +521,8 @@ fn event(kind: &str, number: u8) -> String {
 
 fn stream(files: &Files) -> Program {
     let mut command = files.command(Path::new("-"));
-    Program::spawn(command.args(["--initial-quiet", "500ms"]))
+    // The list has Services only, so it is complete at its limit.
+    Program::spawn(command.args(["--initial-limit", "1s"]))
 }
 
 fn objects_of_a_stream_become_services_and_deletions_are_followed() {
