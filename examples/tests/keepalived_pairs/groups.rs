@@ -4,7 +4,7 @@ use nix::sys::signal::Signal;
 
 use crate::{
     instance,
-    rig::{Kind, LIMIT, Rig},
+    rig::{Kind, LIMIT, Rig, reload},
 };
 
 /// An instance on the second interface, whose changes are noted with its name.
@@ -38,14 +38,6 @@ fn rig(config: &str) -> Rig {
     rig.ip(0, "address add 198.51.100.1/24 dev eth1");
     rig.start(0);
     rig
-}
-
-fn reload(rig: &Rig, config: &str) {
-    let complete = |rig: &Rig| rig.node(0).log().matches("Reload complete").count();
-    let before = complete(rig);
-    rig.node(0).write_config(config);
-    rig.node(0).signal(Signal::SIGHUP);
-    rig.wait_until("the reload", |rig| complete(rig) > before);
 }
 
 /// Waits for these notes of the changes so far, in any order.

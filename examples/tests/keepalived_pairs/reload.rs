@@ -10,7 +10,7 @@ use vrrp_lab::wait_for;
 
 use crate::{
     instance,
-    rig::{Kind, LIMIT, Rig},
+    rig::{Kind, LIMIT, Rig, reload},
 };
 
 /// A host with this program, whose configuration has these further settings in `global_defs`.
@@ -45,15 +45,6 @@ impl FileEvents {
         }
         found
     }
-}
-
-/// Changes the priority and waits until the reload is complete.
-fn reload(rig: &Rig, config: &str) {
-    let complete = |rig: &Rig| rig.node(0).log().matches("Reload complete").count();
-    let before = complete(rig);
-    rig.node(0).write_config(config);
-    rig.node(0).signal(Signal::SIGHUP);
-    rig.wait_until("the reload", |rig| complete(rig) > before);
 }
 
 #[test]

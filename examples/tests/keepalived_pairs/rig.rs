@@ -431,6 +431,15 @@ impl Node {
     }
 }
 
+/// Changes the configuration of the first program and waits until the reload is complete.
+pub(crate) fn reload(rig: &Rig, config: &str) {
+    let complete = |rig: &Rig| rig.node(0).log().matches("Reload complete").count();
+    let before = complete(rig);
+    rig.node(0).write_config(config);
+    rig.node(0).signal(Signal::SIGHUP);
+    rig.wait_until("the reload", |rig| complete(rig) > before);
+}
+
 /// The times at which an address was announced.
 pub(crate) fn announcements(capture: &Capture, address: [u8; 4]) -> Vec<Instant> {
     let frames = capture.frames();

@@ -162,6 +162,14 @@ fn a_stopped_driver_has_nothing_to_do() {
     });
 }
 
+/// Takes turns until none is due at once.
+fn rest(driver: &mut Driver) {
+    driver.turn().unwrap();
+    while driver.timeout() == Some(Duration::ZERO) {
+        driver.turn().unwrap();
+    }
+}
+
 /// An edge-triggered loop is not woken up for them again.
 #[test]
 fn a_turn_that_leaves_notifications_unread_is_due_again_at_once() {
@@ -171,12 +179,6 @@ fn a_turn_that_leaves_notifications_unread_is_due_again_at_once() {
     let (_lan, [host]) = lan_of::<1>();
     host.namespace().run(|| {
         let mut driver = Driver::new().unwrap();
-        let rest = |driver: &mut Driver| {
-            driver.turn().unwrap();
-            while driver.timeout() == Some(Duration::ZERO) {
-                driver.turn().unwrap();
-            }
-        };
         rest(&mut driver);
         let (interface, address) = (
             host.index(),
@@ -207,12 +209,6 @@ fn a_turn_in_which_much_is_readable_leaves_nothing_unread() {
     let (_lan, [host]) = lan_of::<1>();
     host.namespace().run(|| {
         let mut driver = Driver::new().unwrap();
-        let rest = |driver: &mut Driver| {
-            driver.turn().unwrap();
-            while driver.timeout() == Some(Duration::ZERO) {
-                driver.turn().unwrap();
-            }
-        };
         rest(&mut driver);
         // Other instances ask for claims.
         let list = fs::read_to_string("/proc/thread-self/net/unix").unwrap();
