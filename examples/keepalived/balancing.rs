@@ -40,7 +40,7 @@ const WAITING: usize = 4096;
 /// How long a successor waits for the port of the pages.
 const PAGE_PATIENCE: Duration = Duration::from_secs(1);
 
-/// The time between two checks whether the thread has ended.
+/// The pause before another look at something that reports no event.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// How long all scripts together may run once the daemon ends.
@@ -208,7 +208,7 @@ impl Run {
             if let Ok(Instruction::Hurry) = orders.try_recv() {
                 self.runner.stop(AT_THE_END);
             }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(PAUSE).await;
         }
     }
 
@@ -359,7 +359,7 @@ impl Run {
                         && self.surroundings.is_successor
                         && Instant::now() < end =>
                 {
-                    tokio::time::sleep(Duration::from_millis(5)).await;
+                    tokio::time::sleep(PAUSE).await;
                 }
                 result => break result,
             }

@@ -9,7 +9,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Calls `probe` again and again until it returns a value, for at most `limit`. The pauses grow
 /// from a millisecond to a thirtieth of the time waited so far, 20 ms at most, so that many waits
-/// leave the processors to what they wait for.
+/// do not slow down the programs under test.
 ///
 /// # Errors
 ///

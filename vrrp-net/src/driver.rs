@@ -129,7 +129,7 @@ const RECORDS: usize = 8;
 /// the end. Wait until it is readable or the [`timeout`](Self::timeout) is over, call
 /// [`turn`](Self::turn), then read the [notifications](Self::next_notification). A turn waits for
 /// no packet, and for the answer of a busy kernel only a few milliseconds. Other calls may come in
-/// between, from the same thread; what they cause is done in the next turn.
+/// between, from the same thread; the next turn carries them out.
 ///
 /// ```no_run
 /// use std::os::fd::AsFd;

@@ -26,7 +26,7 @@ pub(super) fn origins<T, N>(
         let found = |it: &&mut Option<T>| it.as_ref().is_some_and(fits);
         old.iter_mut().find(found)?.take()
     };
-    // The closest first, so that no other check gets what it continues.
+    // Exact matches come first, so that no other check takes their origin.
     let mut origins: Vec<Origin<T>> = new
         .iter()
         .map(|new| take(&|old| is_same(old, new)).map_or(Origin::New, Origin::Same))
