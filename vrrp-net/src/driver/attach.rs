@@ -450,7 +450,8 @@ impl Driver {
         router.bind(index);
         router.takes_unmarked = takes_unmarked;
         self.numbers.bind(index, &router.common().interface);
-        // A router whose interface was made again before the driver knew stays Active.
+        // No change of state has the link watched where an Active stays Active: after a hand-over,
+        // and where its interface was made again before the driver knew.
         self.packets.links.mark_stale();
         self.queue.push(id);
         self.join(id);

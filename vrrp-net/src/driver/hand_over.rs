@@ -343,8 +343,6 @@ impl Driver {
             self.retake(now, *id);
         }
         self.evaluate(now, objects);
-        // The Actives stay Active, so no change of state makes their links watched.
-        self.packets.links.mark_stale();
         self.packets.leave_unused();
         self.filter()
     }
